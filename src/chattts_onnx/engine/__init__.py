@@ -1,0 +1,1 @@
+"""Prompts to codes and hidden states: knows ids, arrays and time."""

@@ -1,0 +1,1 @@
+"""Speech recognition as an ear: error rates of what was spoken."""

@@ -1,0 +1,1 @@
+"""HTTP: knows requests and JSON."""

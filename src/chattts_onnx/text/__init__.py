@@ -1,0 +1,1 @@
+"""Text to segments to token ids: knows language and vocabulary."""
