@@ -69,7 +69,7 @@ def resolve_model(spec: Union[str, Path, None] = None, precision: Optional[str] 
         return _of_name(text, models_directory(), precision, "local")
     if path.exists():
         raise ModelNotFoundError(f"{path} is a file and a model is a directory: give the directory that holds it")
-    names = ", ".join(known_models()) or "none"
+    names = ", ".join(directory.name for directory in model_directories()) or "none"
     raise ModelNotFoundError(
         f"no model {text!r}: it is neither a directory nor a model here ({names}); "
         "`chattts pull` fetches the published one, `chattts convert` makes one"
@@ -103,13 +103,13 @@ def pulled_directory(precision: str) -> Path:
     return models_directory() / f"{PULLED_NAME}-{precision}"
 
 
-def known_models() -> List[str]:
-    """The names that ``resolve_model`` knows on this machine, those of the cache first."""
-    names = []
+def model_directories() -> List[Path]:
+    """The model directories on this machine that have a name, those of the cache first."""
+    found: List[Path] = []
     for root in (models_directory(), shipped_models()):
         if root.is_dir():
-            names += sorted(entry.name for entry in root.iterdir() if (entry / MANIFEST_NAME).is_file())
-    return names
+            found += sorted(entry for entry in root.iterdir() if (entry / MANIFEST_NAME).is_file())
+    return found
 
 
 def _default(precision: Optional[str]) -> ResolvedModel:
@@ -198,7 +198,7 @@ __all__ = [
     "ResolvedModel",
     "cache_directory",
     "data_directory",
-    "known_models",
+    "model_directories",
     "models_directory",
     "pulled_directory",
     "resolve_model",
