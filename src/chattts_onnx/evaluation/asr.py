@@ -76,7 +76,7 @@ class Recognizer:
         """
         if language not in LANGUAGES:
             raise InputError(f"the recogniser knows no language {language!r}: use one of {', '.join(LANGUAGES)}")
-        audio = _at_recognizer_rate(samples, sample_rate)
+        audio = resampled(samples, sample_rate)
         if not audio.size:
             return ""
         prompt = _MANDARIN_PROMPT if language == "zh" else None
@@ -180,7 +180,12 @@ def _replace(target: Path, parts: Tuple[Path, ...]) -> None:
         raise
 
 
-def _at_recognizer_rate(samples: Samples, sample_rate: int) -> Samples:
+def resampled(samples: Samples, sample_rate: int) -> Samples:
+    """``samples`` (float32 [n]) at the recogniser's rate.
+
+    Raises:
+        MissingExtraError: resampling is needed and soxr is not installed.
+    """
     audio = np.ascontiguousarray(samples, dtype=np.float32).reshape(-1)
     if sample_rate == SAMPLE_RATE or not audio.size:
         return audio
@@ -188,8 +193,8 @@ def _at_recognizer_rate(samples: Samples, sample_rate: int) -> Samples:
         import soxr
     except ImportError:
         raise MissingExtraError("soxr", "eval", _PURPOSE) from None
-    resampled: Samples = soxr.resample(audio, sample_rate, SAMPLE_RATE).astype(np.float32)
-    return resampled
+    result: Samples = soxr.resample(audio, sample_rate, SAMPLE_RATE).astype(np.float32)
+    return result
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,10 @@ def check(audio: Any, text: str, language: Optional[str] = None, *, transcribe: 
     return Check(heard.transcript, sentence.language, rates)
 
 
-def listen_to(recording: Recording, *, transcribe: Transcribe = asr.transcribe) -> Heard:
-    """`listen` to a file of any format FFmpeg knows.
+def listen_to(
+    recording: Recording, *, transcribe: Transcribe = asr.transcribe
+) -> Tuple[Heard, NDArray[np.float32], int]:
+    """`listen` to a file of any format FFmpeg knows; also the samples and their rate, as heard.
 
     Raises:
         InputError: the file is missing or is not audio.
@@ -103,7 +105,8 @@ def listen_to(recording: Recording, *, transcribe: Transcribe = asr.transcribe) 
         samples = decode_audio(str(recording.path), sampling_rate=asr.SAMPLE_RATE)
     except (OSError, ValueError) as error:
         raise InputError(f"{recording.path} cannot be read as audio ({error}): check the manifest") from None
-    return listen(samples, asr.SAMPLE_RATE, recording.sentence, speaker=recording.speaker, transcribe=transcribe)
+    heard = listen(samples, asr.SAMPLE_RATE, recording.sentence, speaker=recording.speaker, transcribe=transcribe)
+    return heard, samples, asr.SAMPLE_RATE
 
 
 def rates_of(heard: Sequence[Heard], *, seed: int = 0) -> Dict[str, Rate]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from typing import Dict, List, Sequence
 
 from chattts_onnx.errors import MissingExtraError
@@ -213,11 +214,13 @@ def _digits_to_hanzi(text: str) -> str:
     except ImportError:
         raise MissingExtraError("cn2an", "eval", _PURPOSE) from None
     plain = re.sub(r"(?<=[0-9]),(?=[0-9]{3})", "", text)
-    try:
-        spelled: str = cn2an.transform(plain, "an2cn")
-    except ValueError:
-        # Not a number it knows (a date that does not exist, an endless row of digits): digit by digit.
-        spelled = plain
+    # What it cannot read (an endless row of digits) it drops with a warning; that is read digit by digit instead.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            spelled: str = cn2an.transform(plain, "an2cn")
+        except (UserWarning, ValueError):
+            spelled = plain
     return re.sub("[0-9]", lambda found: "零一二三四五六七八九"[int(found.group())], spelled)
 
 
