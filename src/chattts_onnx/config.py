@@ -108,6 +108,12 @@ class Manifest:
     voice_statistics: Optional[str] = None
     """File (numpy ``.npz`` with ``mean`` and ``std``) to draw random voices from, or None: voices are then mixed
     from the model's own presets."""
+    refines: bool = True
+    """Whether the model was taught to refine text (pauses, laughs, fillers)."""
+    segment_seconds: float = 12.0
+    """Longest segment that the model speaks well, in estimated seconds."""
+    context_seconds: float = 24.0
+    """Longest segment with the one before as its prompt that the model was taught, in seconds."""
     format_version: int = FORMAT_VERSION
 
     def save(self, directory: Path) -> None:

@@ -36,6 +36,9 @@ PUBLISHED: Mapping[str, Any] = {
     "front_end": "bert",
     "licence": "CC BY-NC 4.0",
     "source": "https://huggingface.co/2Noise/ChatTTS",
+    "refines": True,
+    "segment_seconds": 12.0,
+    "context_seconds": 24.0,
 }
 """What a checkpoint without ``asset/model.json`` is."""
 _OPTIONAL = ("n_fft", "voice_statistics")
@@ -154,6 +157,9 @@ class _Conversion:
             min_onnxruntime=self.quantizer.recipe.min_onnxruntime,
             files=dict(_entries(self.work)),
             voice_statistics=statistics,
+            refines=bool(model["refines"]),
+            segment_seconds=float(model["segment_seconds"]),
+            context_seconds=float(model["context_seconds"]),
         ).save(self.work)
         self._step("done")
 

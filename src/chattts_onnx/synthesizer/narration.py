@@ -1,0 +1,356 @@
+"""Lines to sound: the one place where text ids, the engine, the vocoder and the joiner meet.
+
+A line is a *take* of the engine: its prompt, its codes, its hidden states. With ``carry`` the next take starts the
+moment the one before has its last code, conditioned on those codes as they are (no audio is encoded again); with
+``anchor`` and ``none`` several takes run ahead in one batch and are told in order. A take is judged when it is whole;
+a live stream cannot take back what was heard, so there only takes that nobody has heard yet are repeated.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any, Deque, Iterator, List, Optional, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from chattts_onnx.audio.joiner import Joiner
+from chattts_onnx.audio.loudness import soft_limit
+from chattts_onnx.audio.resample import create_resampler
+from chattts_onnx.audio.stretch import TimeStretcher
+from chattts_onnx.audio.vocoder import Vocoder
+from chattts_onnx.config import Manifest
+from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams
+from chattts_onnx.engine.worker import EngineWorker, Generation
+from chattts_onnx.errors import RequestAbortedError, SynthesisError
+from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
+from chattts_onnx.synthesizer.script import Line
+from chattts_onnx.synthesizer.verdict import Band, judge
+from chattts_onnx.text.templates import code_prompt, refine_prompt
+from chattts_onnx.text.tokenizer import Tokenizer
+from chattts_onnx.voices import Voice, VoiceLibrary
+
+Codes = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+TAKES_AHEAD = 4
+"""Takes that run beside the one being told, where they do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a narration is played on; shared by all narrations of a model."""
+
+    manifest: Manifest
+    tokenizer: Tokenizer
+    worker: EngineWorker
+    vocoder: Vocoder
+    voices: VoiceLibrary
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the next line is conditioned on: words already spoken and the codes that spoke them."""
+
+    transcript: str = ""
+    codes: Optional[Codes] = None
+    seconds: float = 0.0
+
+    def followed_by(self, transcript: str, codes: Codes, seconds: float) -> Context:
+        """This context with another passage behind it."""
+        before = [] if self.codes is None else [self.codes]
+        return Context(self.transcript + transcript, np.concatenate([*before, codes]), self.seconds + seconds)
+
+
+@dataclass
+class _Take:
+    """One attempt at a line."""
+
+    line: Line
+    spoken: str
+    band: Band
+    context: Context
+    voice: Voice
+    attempt: int
+    generation: Generation
+    prompt_tokens: int
+    codes: List[Codes] = field(default_factory=list)
+    hidden: List[Float32] = field(default_factory=list)
+    finish: Optional[FinishReason] = None
+
+    @property
+    def all_codes(self) -> Codes:
+        if not self.codes:
+            return np.zeros((0, 1), np.int64)
+        return np.concatenate(self.codes)
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(part) for part in self.codes)
+
+
+class Narration:
+    """One text being spoken: iterate `chunks`; `reports` and `prompt_tokens` grow with it."""
+
+    def __init__(
+        self, parts: Parts, script: Iterator[Line], voice: Voice, options: SpeechOptions, *, seed: int, live: bool
+    ) -> None:
+        """Prepare to speak.
+
+        Args:
+            parts: the model.
+            script: lines, taken as they are needed.
+            voice: who speaks where a line asks for nobody else.
+            options: everything else.
+            seed: of all draws.
+            live: give sound as early as possible; False: only whole takes that were judged.
+        """
+        self._parts = parts
+        self._script = script
+        self._voice = voice
+        self._options = options
+        self._seed = seed
+        self._live = live
+        self._rate = options.sample_rate or parts.manifest.audio.sample_rate
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._running: List[Generation] = []
+        self._upcoming: Deque[_Take] = deque()
+        self._context = Context()
+        self.reports: List[SegmentReport] = []
+        self.prompt_tokens = 0
+        self.tokens = 0
+
+    def cancel(self) -> None:
+        """Stop from another thread: running takes are aborted and `chunks` ends with `RequestAbortedError`."""
+        self._cancelled.set()
+        with self._lock:
+            for generation in self._running:
+                generation.abort()
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """The sound, in order.
+
+        Raises:
+            EngineError, SynthesisError: generation failed; what was given out before is all there is.
+        """
+        try:
+            yield from self._tell()
+        finally:
+            self.cancel()
+
+    def _tell(self) -> Iterator[AudioChunk]:
+        manifest = self._parts.manifest
+        joiner = Joiner(manifest.audio.sample_rate)
+        resampler = create_resampler(manifest.audio.sample_rate, self._rate)
+        position = 0
+
+        def chunk(samples: Float32, line: Line) -> Iterator[AudioChunk]:
+            nonlocal position
+            ready = resampler.push(soft_limit(samples))
+            if len(ready):
+                yield AudioChunk(ready, self._rate, line.index, line.span, position / self._rate)
+                position += len(ready)
+
+        line: Optional[Line] = None
+        self._refill(None)
+        while self._upcoming:
+            take = self._upcoming.popleft()
+            line = take.line
+            speed = self._options.speed * line.speed
+            stretcher = TimeStretcher(manifest.audio.sample_rate, min(4.0, max(0.25, speed)))
+            for samples in self._sound(take):
+                yield from chunk(joiner.push(stretcher.push(samples)), line)
+            yield from chunk(joiner.push(stretcher.flush()), line)
+            yield from chunk(joiner.end_segment(line.pause_ms / speed), line)
+            self._report(take, joiner.spans[-1])
+        if line is not None:
+            yield from chunk(joiner.finish(), line)
+            rest = resampler.flush()
+            if len(rest):
+                yield AudioChunk(rest, self._rate, line.index, line.span, position / self._rate)
+
+    # Takes in the order of the lines.
+
+    def _refill(self, done: Optional[_Take]) -> None:
+        """Start the takes that may run now; called at the start and whenever a take has its last code."""
+        continuity = self._options.continuity
+        if done is not None and (continuity == "carry" or (continuity == "anchor" and self._context.codes is None)):
+            seconds = done.tokens / self._parts.manifest.audio.tokens_per_second
+            self._context = Context(done.spoken, done.all_codes, seconds)
+        parallel = continuity == "none" or self._context.codes is not None
+        limit = TAKES_AHEAD if parallel and continuity != "carry" else 1
+        while len(self._upcoming) < limit:
+            line = next(self._script, None)
+            if line is None:
+                return
+            self._upcoming.append(self._first_take(line, self._fitting(self._context, line)))
+
+    def _fitting(self, context: Context, line: Line) -> Context:
+        """``context`` if it and the line stay within what the model was taught, else nothing."""
+        limit = self._parts.manifest.context_seconds
+        return context if context.seconds + line.seconds <= limit else Context()
+
+    def _first_take(self, line: Line, context: Context) -> _Take:
+        voice = self._voice if line.voice is None else self._parts.voices.get(line.voice)
+        spoken = self._refined(line) if self._refines() else line.spoken
+        return self._take(line, spoken, context, voice, attempt=0)
+
+    def _take(self, line: Line, spoken: str, context: Context, voice: Voice, *, attempt: int) -> _Take:
+        rate = self._parts.manifest.audio.tokens_per_second
+        band = Band.of(line.seconds, rate)
+        prompt = self._prompt(spoken, context, voice, band)
+        # Lines and attempts are separate streams of noise of one seed, so no line depends on another's luck.
+        params = replace(self._options.sampling, seed=self._seed, stream=2 * (line.index * 16 + attempt))
+        generation = self._submit(prompt, params)
+        self.prompt_tokens += prompt.length
+        return _Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
+
+    def _prompt(self, spoken: str, context: Context, voice: Voice, band: Band) -> Prompt:
+        heard = Context(voice.prompt_text or "", voice.prompt_codes) if voice.prompt_codes is not None else Context()
+        if context.codes is not None:
+            heard = heard.followed_by(context.transcript, context.codes, context.seconds)
+        text = code_prompt(
+            spoken,
+            prompt=self._options.code_tags,
+            transcript=heard.transcript,
+            speaker=voice.embedding is not None,
+        )
+        codebooks = self._parts.manifest.gpt.num_codebooks
+        ids = np.repeat(np.asarray(self._parts.tokenizer.encode(text), np.int64)[:, None], codebooks, axis=1)
+        mask = np.ones(len(ids), np.bool_)
+        if heard.codes is not None:
+            ids = np.concatenate((ids, heard.codes))
+            mask = np.concatenate((mask, np.zeros(len(heard.codes), np.bool_)))
+        return Prompt(
+            ids,
+            mask,
+            voice.embedding,
+            min_new_token=max(1, band.shortest),
+            max_new_token=band.longest,
+        )
+
+    def _refines(self) -> bool:
+        if self._options.refine is not None:
+            return self._options.refine
+        return self._parts.manifest.refines
+
+    def _refined(self, line: Line) -> str:
+        """``line`` as the model would say it, with its own pauses and laughs."""
+        tokenizer: Any = self._parts.tokenizer
+        if not hasattr(tokenizer, "decode_refined"):
+            return line.spoken
+        encoded = tokenizer.encode(refine_prompt(line.spoken, self._options.refine_tags))
+        ids = np.repeat(np.asarray(encoded, np.int64)[:, None], self._parts.manifest.gpt.num_codebooks, axis=1)
+        prompt = Prompt(
+            ids,
+            np.ones(len(ids), np.bool_),
+            head="text",
+            end_ids=(tokenizer.vocab["[Ebreak]"],),
+            # The reference's own check: refined text of more than four times the input is a runaway.
+            max_new_token=4 * len(encoded),
+        )
+        params = SamplingParams.for_text(seed=self._seed, stream=2 * line.index * 16 + 1, greedy=self._options.sampling.greedy)
+        generation = self._submit(prompt, params)
+        self.prompt_tokens += prompt.length
+        outputs = [output.codes[:, 0] for output in self._outputs(generation)]
+        drawn = np.concatenate(outputs) if outputs else np.zeros(0, np.int64)
+        refined: str = tokenizer.decode_refined([int(i) for i in drawn])
+        return refined if refined.strip() else line.spoken
+
+    def _submit(self, prompt: Prompt, params: SamplingParams) -> Generation:
+        with self._lock:
+            if self._cancelled.is_set():
+                raise RequestAbortedError("the speech was cancelled")
+            generation = self._parts.worker.submit(prompt, params)
+            self._running.append(generation)
+        return generation
+
+    def _outputs(self, generation: Generation) -> Iterator[Any]:
+        for output in generation:
+            if output.error is not None:
+                raise output.error
+            if output.finish is FinishReason.ABORT:
+                raise RequestAbortedError("the speech was cancelled")
+            yield output
+        with self._lock:
+            self._running.remove(generation)
+
+    # A take's sound.
+
+    def _sound(self, take: _Take) -> Iterator[Float32]:
+        if self._live:
+            yield from self._live_sound(take)
+            return
+        self._collect(take)
+        self._keep_best(take)
+        self._refill(take)
+        yield self._parts.vocoder.decode(np.concatenate(take.hidden))
+
+    def _live_sound(self, take: _Take) -> Iterator[Float32]:
+        stream = self._parts.vocoder.stream(self._options.lookahead_tokens)
+        heard = False
+        for output in self._outputs(take.generation):
+            take.finish = output.finish
+            if len(output.codes):
+                take.codes.append(output.codes)
+                take.hidden.append(output.hidden)
+                samples = stream.push(output.hidden)
+                if len(samples):
+                    heard = True
+                    yield samples
+        again = not heard and self._problem(take) is not None
+        if again:
+            self._keep_best(take)
+        self._refill(take)
+        yield self._parts.vocoder.decode(np.concatenate(take.hidden)) if again else stream.finish()
+
+    def _collect(self, take: _Take) -> None:
+        for output in self._outputs(take.generation):
+            take.finish = output.finish
+            if len(output.codes):
+                take.codes.append(output.codes)
+                take.hidden.append(output.hidden)
+
+    def _keep_best(self, take: _Take) -> None:
+        """Repeat a take that has a problem, a bounded number of times; ``take`` then holds the best attempt."""
+        candidates = [take]
+        while self._problem(candidates[-1]) is not None and len(candidates) < self._options.max_attempts:
+            again = self._take(take.line, take.spoken, take.context, take.voice, attempt=len(candidates))
+            self._collect(again)
+            candidates.append(again)
+        best = next((one for one in candidates if self._problem(one) is None), None)
+        if best is None:
+            best = max(candidates, key=self._closeness)
+        if best.tokens == 0:
+            raise SynthesisError(f"the model said nothing for {take.line.text.strip()!r}: try another seed or voice")
+        take.codes, take.hidden, take.finish = best.codes, best.hidden, best.finish
+        take.attempt = len(candidates) - 1
+
+    def _problem(self, take: _Take) -> Optional[str]:
+        rate = self._parts.manifest.audio.tokens_per_second
+        return judge(take.all_codes, take.band, ended=take.finish is FinishReason.STOP, tokens_per_second=rate)
+
+    def _closeness(self, take: _Take) -> Tuple[bool, int]:
+        """Greater is better among takes that all have a problem: one that ended, then the longer."""
+        return take.finish is FinishReason.STOP, min(take.tokens, take.band.longest)
+
+    def _report(self, take: _Take, span: Tuple[int, int]) -> None:
+        rate = self._parts.manifest.audio.sample_rate
+        self.tokens += take.tokens
+        self.reports.append(
+            SegmentReport(
+                index=take.line.index,
+                text=take.line.text,
+                spoken=take.spoken,
+                text_span=take.line.span,
+                start=span[0] / rate,
+                end=span[1] / rate,
+                tokens=take.tokens,
+                prompt_tokens=take.prompt_tokens,
+                attempts=take.attempt + 1,
+                problem=self._problem(take),
+            )
+        )

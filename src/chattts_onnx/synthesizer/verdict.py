@@ -1,0 +1,68 @@
+"""Does a take say its line? What can be told without listening: its length, its end, and whether it got stuck.
+
+The model fails in few ways, and each leaves a mark in the codes: an end drawn too early (words lost), no end at all
+(a runaway), the same frame again and again (a held vowel or silence). The band is wide on purpose: a wrong alarm
+costs a second take, and after the last take the best one is kept and the problem reported, never hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+import numpy.typing as npt
+
+SHORTEST = 0.35
+"""Of the estimated length: below it words are missing."""
+LONGEST = 2.6
+"""Of the estimated length, plus `GRACE_SECONDS`: above it something was repeated or made up."""
+GRACE_SECONDS = 1.5
+STUCK_SECONDS = 1.2
+"""The same frame of codes for this long is not speech."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Steps that a line may take."""
+
+    shortest: int
+    longest: int
+
+    @classmethod
+    def of(cls, seconds: float, tokens_per_second: float) -> Band:
+        """The band for a line estimated to last ``seconds``."""
+        shortest = int(SHORTEST * seconds * tokens_per_second)
+        longest = int((LONGEST * seconds + GRACE_SECONDS) * tokens_per_second)
+        return cls(shortest, max(longest, shortest + 1))
+
+
+def judge(
+    codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_second: float
+) -> Optional[str]:
+    """None if the take may be kept, else what is wrong with it in a few words.
+
+    Args:
+        codes: [n, codebooks] of the take.
+        band: from the length of the line.
+        ended: whether the model drew its end code, rather than being stopped.
+        tokens_per_second: decode steps in a second of speech.
+    """
+    if len(codes) == 0:
+        return "empty"
+    if len(codes) < band.shortest:
+        return "too short"
+    if not ended:
+        return "never ended"
+    if longest_run(codes) > STUCK_SECONDS * tokens_per_second:
+        return "stuck"
+    return None
+
+
+def longest_run(codes: npt.NDArray[np.int64]) -> int:
+    """Length of the longest run of equal frames in ``codes`` [n, codebooks]."""
+    if len(codes) == 0:
+        return 0
+    changes = np.flatnonzero((codes[1:] != codes[:-1]).any(axis=1)) + 1
+    edges = np.concatenate(([0], changes, [len(codes)]))
+    return int(np.diff(edges).max())
