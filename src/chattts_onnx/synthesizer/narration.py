@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chattts_onnx.audio.joiner import Joiner
-from chattts_onnx.audio.loudness import soft_limit
-from chattts_onnx.audio.resample import create_resampler
+from chattts_onnx.audio.postprocess import PostProcessor
 from chattts_onnx.audio.stretch import TimeStretcher
 from chattts_onnx.audio.vocoder import Vocoder
 from chattts_onnx.config import Manifest
@@ -144,12 +143,11 @@ class Narration:
     def _tell(self) -> Iterator[AudioChunk]:
         manifest = self._parts.manifest
         joiner = Joiner(manifest.audio.sample_rate)
-        resampler = create_resampler(manifest.audio.sample_rate, self._rate)
+        post = PostProcessor(manifest.audio.sample_rate, self._rate)
         position = 0
 
-        def chunk(samples: Float32, line: Line) -> Iterator[AudioChunk]:
+        def chunk(ready: Float32, line: Line) -> Iterator[AudioChunk]:
             nonlocal position
-            ready = resampler.push(soft_limit(samples))
             if len(ready):
                 yield AudioChunk(ready, self._rate, line.index, line.span, position / self._rate)
                 position += len(ready)
@@ -162,15 +160,13 @@ class Narration:
             speed = self._options.speed * line.speed
             stretcher = TimeStretcher(manifest.audio.sample_rate, min(4.0, max(0.25, speed)))
             for samples in self._sound(take):
-                yield from chunk(joiner.push(stretcher.push(samples)), line)
-            yield from chunk(joiner.push(stretcher.flush()), line)
-            yield from chunk(joiner.end_segment(line.pause_ms / speed), line)
+                yield from chunk(post.push(joiner.push(stretcher.push(samples))), line)
+            yield from chunk(post.push(joiner.push(stretcher.flush())), line)
+            yield from chunk(post.push(joiner.end_segment(line.pause_ms / speed)), line)
             self._report(take, joiner.spans[-1])
         if line is not None:
-            yield from chunk(joiner.finish(), line)
-            rest = resampler.flush()
-            if len(rest):
-                yield AudioChunk(rest, self._rate, line.index, line.span, position / self._rate)
+            yield from chunk(post.push(joiner.finish()), line)
+            yield from chunk(post.flush(), line)
 
     # Takes in the order of the lines.
 
