@@ -29,10 +29,8 @@ PARAMETER_TAGS: FrozenSet[str] = frozenset(
 )
 """Tags that steer a whole sentence: they belong in a prompt, not in the text."""
 
-STRUCTURAL_TAGS: FrozenSet[str] = frozenset(
-    f"[{name}]"
-    for name in "Sasr Pasr Easr Stts Ptts Etts Sbreak Pbreak Ebreak spk_emb empty_spk PAD UNK CLS SEP MASK".split()
-)
+_STRUCTURE = "Sasr Pasr Easr Stts Ptts Etts Sbreak Pbreak Ebreak spk_emb empty_spk PAD UNK CLS SEP MASK"
+STRUCTURAL_TAGS: FrozenSet[str] = frozenset(f"[{name}]" for name in _STRUCTURE.split())
 """Tags that only a template may write."""
 
 MAX_PAUSE_MS = 10_000
