@@ -1,0 +1,86 @@
+"""The inverse short-time Fourier transform, beside the graph and incremental.
+
+ONNX has no inverse STFT, and one written with convolutions costs more than all of Vocos; NumPy's real FFT does ten
+seconds in a few milliseconds. It is incremental because a stream must not start over: each call returns the samples
+that no later frame can touch, and keeps the overlap. One shot is the stream with a single call, so both are one code
+path and cannot differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def hann_window(length: int) -> FloatArray:
+    """The periodic Hann window (``0.5 - 0.5 cos(2 pi n / length)``), float32 [length]."""
+    phase = 2.0 * np.pi * np.arange(length) / length
+    window: FloatArray = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    return window
+
+
+class InverseSTFT:
+    """Overlap-add over the sum of squared windows, with ``n_fft / 2`` samples trimmed at both ends.
+
+    The convention is ``center=True``: frame f is centred on sample ``f * hop``, so F frames give ``(F - 1) * hop``
+    samples. Window and transform have the same length.
+    """
+
+    def __init__(self, n_fft: int, hop_length: int) -> None:
+        if n_fft % 2 or not 0 < hop_length <= n_fft // 2:
+            raise ValueError(f"n_fft {n_fft} must be even and hop_length {hop_length} between 1 and half of it")
+        self._n_fft = n_fft
+        self._hop = hop_length
+        self._window = hann_window(n_fft)
+        # Frames are cut into blocks of one hop; the last block of a frame may be partly empty.
+        self._blocks = -(-n_fft // hop_length)
+        self._squared = self._blocked(np.square(self._window)[None])[0]
+        self._sum = np.zeros((self._blocks - 1, hop_length), np.float32)
+        self._weight = np.zeros((self._blocks - 1, hop_length), np.float32)
+        self._skip = n_fft // 2
+        self._frames = 0
+
+    def push(self, real: FloatArray, imag: FloatArray) -> FloatArray:
+        """Add frames [F, n_fft/2+1] and return the samples that are now final (float32, may be empty)."""
+        count = len(real)
+        if count == 0:
+            return np.zeros(0, np.float32)
+        spectrum = np.empty(real.shape, np.complex64)
+        spectrum.real = real
+        spectrum.imag = imag
+        frames = np.fft.irfft(spectrum, self._n_fft, axis=1).astype(np.float32, copy=False)
+        frames *= self._window
+        blocks = self._blocked(frames)
+        total = np.zeros((count + self._blocks - 1, self._hop), np.float32)
+        weight = np.zeros_like(total)
+        total[: self._blocks - 1] = self._sum
+        weight[: self._blocks - 1] = self._weight
+        for index in range(self._blocks):
+            total[index : index + count] += blocks[:, index]
+            weight[index : index + count] += self._squared[index]
+        self._sum = total[count:].copy()
+        self._weight = weight[count:].copy()
+        self._frames += count
+        return self._emit(total[:count].ravel(), weight[:count].ravel())
+
+    def finish(self) -> FloatArray:
+        """The samples after the last complete hop; the object is then spent."""
+        if self._frames == 0:
+            return np.zeros(0, np.float32)
+        remaining = self._n_fft // 2 - self._hop
+        return self._emit(self._sum.ravel()[:remaining], self._weight.ravel()[:remaining])
+
+    def _emit(self, total: FloatArray, weight: FloatArray) -> FloatArray:
+        skipped = min(self._skip, len(total))
+        self._skip -= skipped
+        # The weight is zero only where the trimmed ends were; a Hann window starts with an exact zero.
+        samples: FloatArray = total[skipped:] / np.maximum(weight[skipped:], np.float32(1e-11))
+        return samples
+
+    def _blocked(self, frames: FloatArray) -> FloatArray:
+        missing = self._blocks * self._hop - self._n_fft
+        if missing:
+            frames = np.pad(frames, ((0, 0), (0, missing)))
+        return frames.reshape(len(frames), self._blocks, self._hop)

@@ -1,0 +1,133 @@
+"""Hidden states (or codes) to waveform: the Decoder and Vocos graphs with the inverse STFT beside them.
+
+One shot and stream are one code path: `Vocoder.decode` is a `VocoderStream` with large windows. The networks are
+convolutional with a receptive field that the manifest states, so a window with that much context to both sides gives
+the very frames the whole utterance would give, and memory stays bounded whatever the length.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Callable, Optional, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from chattts_onnx.audio.stream import MelContext, VocoderStream
+from chattts_onnx.config import AudioConfig, Manifest
+from chattts_onnx.errors import ModelFormatError
+from chattts_onnx.session import create_session
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+WINDOW_TOKENS = 512
+"""Tokens that one call of the graphs covers at most, their context aside: 11 s of the published model."""
+
+
+class Vocoder:
+    """The acoustic half of a model; safe to share between threads, each stream has its own state."""
+
+    def __init__(
+        self, config: AudioConfig, decoder: Any, vocos: Any, open_dvae_decoder: Optional[Callable[[], Any]] = None
+    ) -> None:
+        self.config = config
+        self._decoder = decoder
+        self._vocos = vocos
+        self._open_dvae_decoder = open_dvae_decoder
+        self._dvae_decoder: Any = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls, directory: Path, manifest: Manifest, *, device: str = "cpu", threads: Optional[int] = None
+    ) -> Vocoder:
+        """Load the graphs ``decoder`` and ``vocos``; ``dvae_decoder`` is loaded when codes are first decoded.
+
+        Raises:
+            ModelFormatError: a graph is missing or damaged.
+        """
+
+        def load(role: str) -> Any:
+            return create_session(manifest.path(directory, role), device=device, threads=threads)
+
+        return cls(manifest.audio, load("decoder"), load("vocos"), lambda: load("dvae_decoder"))
+
+    @property
+    def exact_lookahead_tokens(self) -> int:
+        """Tokens of future context with which a stream equals the one-shot waveform."""
+        frames = self.config.decoder_context + self.config.vocos_context
+        return -(-frames // self.config.frames_per_token)
+
+    def samples(self, tokens: int) -> int:
+        """Samples that ``tokens`` decode steps give: ``hop * (frames - 1)``."""
+        return max(0, self.config.hop_length * (self.config.frames_per_token * tokens - 1))
+
+    def decode(self, hidden: FloatArray) -> FloatArray:
+        """Hidden states [n, H] to the waveform, float32 [hop * (2n - 1)] in the published dims, not clipped."""
+        stream = self._stream(self._mel_of_hidden, self.config.decoder_context, None, WINDOW_TOKENS, WINDOW_TOKENS)
+        return np.concatenate((stream.push(hidden), stream.finish()))
+
+    def decode_codes(self, codes: IntArray) -> FloatArray:
+        """Codes [n, Q] to the waveform through the DVAE decoder, as `decode`."""
+        context = self.config.dvae_decoder_context
+        if context <= 0:
+            raise ModelFormatError("the manifest states no dvae_decoder_context: convert the model again")
+        stream = self._stream(self._mel_of_codes, context, None, WINDOW_TOKENS, WINDOW_TOKENS)
+        return np.concatenate((stream.push(codes), stream.finish()))
+
+    def stream(
+        self,
+        lookahead_tokens: Optional[int] = None,
+        *,
+        first_chunk_tokens: int = 4,
+        max_chunk_tokens: int = 24,
+    ) -> VocoderStream:
+        """Decode an utterance while it is being made.
+
+        Args:
+            lookahead_tokens: Tokens of future context that each sample waits for. None: the whole receptive field,
+                and the chunks joined equal `decode` to float rounding. Smaller is sooner and approximate.
+            first_chunk_tokens: Tokens of sound in the first chunk; the first audio is ready after this many tokens
+                plus the look-ahead.
+            max_chunk_tokens: Chunks grow by half up to this, so that the context decoded again with each stays cheap.
+        """
+        context = self.config.decoder_context
+        return self._stream(self._mel_of_hidden, context, lookahead_tokens, first_chunk_tokens, max_chunk_tokens)
+
+    def _stream(
+        self,
+        to_mel: Callable[[npt.NDArray[Any]], FloatArray],
+        mel_context: int,
+        lookahead_tokens: Optional[int],
+        first_chunk_tokens: int,
+        max_chunk_tokens: int,
+    ) -> VocoderStream:
+        return VocoderStream(
+            self.config,
+            MelContext(to_mel, mel_context),
+            self._spectrum,
+            lookahead_tokens=lookahead_tokens,
+            first_chunk_tokens=first_chunk_tokens,
+            max_chunk_tokens=max_chunk_tokens,
+            window_tokens=WINDOW_TOKENS,
+        )
+
+    def _mel_of_hidden(self, hidden: npt.NDArray[Any]) -> FloatArray:
+        feed = {"hidden": np.ascontiguousarray(hidden[None], np.float32)}
+        mel: FloatArray = self._decoder.run(["mel"], feed)[0][0]
+        return mel
+
+    def _mel_of_codes(self, codes: npt.NDArray[Any]) -> FloatArray:
+        with self._lock:
+            if self._dvae_decoder is None:
+                if self._open_dvae_decoder is None:
+                    raise ModelFormatError("the model has no dvae_decoder graph: convert it again from its checkpoint")
+                self._dvae_decoder = self._open_dvae_decoder()
+        mel: FloatArray = self._dvae_decoder.run(["mel"], {"codes": np.ascontiguousarray(codes[None], np.int64)})[0][0]
+        return mel
+
+    def _spectrum(self, mel: FloatArray) -> Tuple[FloatArray, FloatArray]:
+        real, imag = self._vocos.run(["real", "imag"], {"mel": np.ascontiguousarray(mel[None])})
+        return real[0], imag[0]
