@@ -21,7 +21,7 @@ from chattts_onnx.convert import dvae
 from chattts_onnx.convert.checkpoint import Checkpoint, read_json
 from chattts_onnx.convert.gpt import SPEAKER_TOKEN, build_gpt, build_text_head, read_gpt_config
 from chattts_onnx.convert.graph import GraphBuilder
-from chattts_onnx.convert.quantize import Quantizer, open_recipe
+from chattts_onnx.convert.quantize import Quantizer, find_recipe
 from chattts_onnx.convert.vocos import build_vocos
 from chattts_onnx.errors import CheckpointError, InputError, OutputError
 from chattts_onnx.session import create_session
@@ -75,7 +75,7 @@ def convert(
     assets = _assets(Path(source))
     destination = Path(destination)
     _check_replaceable(destination)
-    recipe = open_recipe(precision, calibration)
+    recipe = find_recipe(precision)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=str(destination.parent)))

@@ -1,41 +1,71 @@
-"""How matrices are stored and multiplied: a recipe is data, and the networks ask it by name."""
+"""Quantisation recipes: which matrix is stored how, as data.
+
+A recipe is an ordered list of (name pattern, scheme); the first pattern that matches a matrix wins and no match means
+fp32. The networks know no precision: they hand each matrix to a ``Quantizer`` under its name (``gpt/layers.3/o_proj``).
+The recipe is stored in the manifest. The figures behind the choices are in docs/convert.md.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chattts_onnx.convert.graph import GraphBuilder
+from chattts_onnx.convert.schemes import SCHEMES
 from chattts_onnx.errors import InputError
 
 
 @dataclass(frozen=True)
 class QuantRecipe:
-    """Ordered (name pattern, scheme) pairs; the first that matches a matrix wins, none means fp32."""
+    """How one precision stores a model."""
 
     name: str
     rules: Tuple[Tuple[str, str], ...] = ()
-
+    """Ordered (pattern, scheme of `SCHEMES`)."""
+    activations: str = "float32"
+    """Type of the language model's activations, keys and values."""
+    tables: str = "float32"
+    """Type the embedding tables are stored in."""
     min_onnxruntime: str = "1.19.2"
 
     def scheme(self, name: str) -> str:
-        """The scheme of matrix ``name`` (graph/scope/matrix)."""
+        """The scheme of matrix ``name``."""
         return next((scheme for pattern, scheme in self.rules if fnmatchcase(name, pattern)), "fp32")
 
     def to_json(self) -> Dict[str, Any]:
         """As the manifest stores it."""
-        return {"name": self.name, "rules": [list(rule) for rule in self.rules]}
+        return {
+            "name": self.name,
+            "rules": [list(rule) for rule in self.rules],
+            "activations": self.activations,
+            "tables": self.tables,
+        }
 
 
-RECIPES: Mapping[str, QuantRecipe] = {"fp32": QuantRecipe("fp32")}
+_ACOUSTIC: Tuple[Tuple[str, str], ...] = (
+    # Codes are rounded from what the encoder computes, and it runs once per cloned voice: nothing to gain.
+    ("dvae_encoder/*", "fp32"),
+    ("*", "int8-row"),
+)
+
+RECIPES: Mapping[str, QuantRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        QuantRecipe("fp32"),
+        QuantRecipe("fp16", (("gpt/*", "fp16"), ("text_head/*", "fp16")), activations="float16", tables="float16"),
+        QuantRecipe("int8", _ACOUSTIC, tables="float16"),
+        QuantRecipe("int4", (("gpt/head_code", "int8-row"), ("gpt/*", "int4-block"), *_ACOUSTIC), tables="float16"),
+        QuantRecipe("int8-static", (("dvae_encoder/*", "fp32"), ("*", "int8-static")), tables="float16"),
+    )
+}
+"""By the name that ``--precision`` takes."""
 
 
-def open_recipe(precision: str, calibration: Optional[Path] = None) -> QuantRecipe:
+def find_recipe(precision: str) -> QuantRecipe:
     """The recipe of a precision.
 
     Raises:
@@ -47,11 +77,24 @@ def open_recipe(precision: str, calibration: Optional[Path] = None) -> QuantReci
 
 
 class Quantizer:
-    """Emits the matrix products of one graph as its recipe says."""
+    """Emits matrix products and lookups as a recipe says."""
 
-    def __init__(self, recipe: QuantRecipe) -> None:
+    def __init__(self, recipe: QuantRecipe, scales: Optional[Mapping[str, float]] = None) -> None:
+        """Wrap ``recipe``; ``scales`` are the largest activations of each matrix's input, for the static scheme."""
         self.recipe = recipe
-        self.activation_dtype: Any = np.dtype(np.float32)
+        self.activation_dtype: Any = np.dtype(recipe.activations)
+        self._scales = scales or {}
+
+    def matmul(self, g: GraphBuilder, x: str, weight: NDArray[np.float32], name: str) -> str:
+        """``x @ weight`` for rows ``x`` [R, in] and ``weight`` [in, out]."""
+        full = f"{g.name}/{g.path(name)}"
+        with g.scope(name):
+            return SCHEMES[self.recipe.scheme(full)](g, x, weight, "matmul", self._scales.get(full))
+
+    def lookup(self, g: GraphBuilder, table: NDArray[np.float32], ids: str, name: str) -> str:
+        """Rows of an embedding table, as float32."""
+        rows = g.op.Gather(g.weight(name, table.astype(self.recipe.tables)), ids, axis=0)
+        return rows if self.recipe.tables == "float32" else g.op.Cast(rows, to=g.dtype(np.float32))
 
     def activations(self, array: NDArray[np.float32]) -> NDArray[Any]:
         """A weight that meets activations element by element, in their type."""
@@ -64,11 +107,3 @@ class Quantizer:
     def to_float32(self, g: GraphBuilder, x: str) -> str:
         """Activations as float32."""
         return x if self.activation_dtype == np.float32 else g.op.Cast(x, to=g.dtype(np.float32))
-
-    def lookup(self, g: GraphBuilder, table: NDArray[np.float32], ids: str, name: str) -> str:
-        """Rows of an embedding table, as float32."""
-        return g.op.Gather(g.weight(name, table), ids, axis=0)
-
-    def matmul(self, g: GraphBuilder, x: str, weight: NDArray[np.float32], name: str) -> str:
-        """``x @ weight`` for rows ``x`` [R, in] and ``weight`` [in, out]."""
-        return g.op.MatMul(x, g.weight(name + ".weight", weight))
