@@ -200,6 +200,8 @@ class Recital:
 
     def _key(self, texts: List[str]) -> str:
         options = {name: value for name, value in self._options.items() if name != "seed"}
+        if "voice" in options:
+            options["voice"] = options["voice"].to_json()
         return fingerprint(texts, options, self._model)
 
     def _sound(self, passages: Iterable[Passage], tally: Tally) -> Generator[Samples, None, None]:

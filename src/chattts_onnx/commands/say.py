@@ -125,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
 
     tts = ChatTTS.from_pretrained(resolved.path, device=args.device, threads=args.threads)
     try:
+        if args.voice is not None:
+            options["voice"] = tts.voices.get(args.voice, trusted_paths=True)
         recital = Recital(
             tts,
             resolved.description,
@@ -171,8 +173,6 @@ def _check(args: argparse.Namespace) -> None:
 
 def _options(args: argparse.Namespace) -> Dict[str, Any]:
     options = {name: getattr(args, name) for name in OPTION_NAMES if getattr(args, name) is not None}
-    if args.voice is not None and args.voice.isdigit():
-        options["voice"] = int(args.voice)
     if args.seed is None:
         # Drawn here, so that the closing line can name it and an interrupted book goes on in the same voice.
         options["seed"] = secrets.randbelow(1 << 31)

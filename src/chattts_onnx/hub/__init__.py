@@ -14,7 +14,7 @@ from chattts_onnx.hub.published import (
     PublishedFile,
     Source,
 )
-from chattts_onnx.hub.resolve import ResolvedModel, cache_directory, data_directory, pulled_directory, resolve_model
+from chattts_onnx.hub.resolve import ResolvedModel, cache_directory, pulled_directory, resolve_model
 
 __all__ = [
     "LICENCE_NOTICE",
@@ -25,7 +25,6 @@ __all__ = [
     "ResolvedModel",
     "Source",
     "cache_directory",
-    "data_directory",
     "download_file",
     "fetch_checkpoint",
     "find_in_hugging_face_cache",

@@ -79,13 +79,7 @@ def resolve_model(spec: Union[str, Path, None] = None, precision: Optional[str] 
 def cache_directory() -> Path:
     """Where downloads and converted models are kept: ``CHATTTS_HOME``, else the platform's cache directory."""
     home = os.environ.get("CHATTTS_HOME")
-    return Path(home).expanduser() if home else _platform_directory("cache")
-
-
-def data_directory() -> Path:
-    """Where what the user made is kept, such as voices: ``CHATTTS_HOME``, else the platform's data directory."""
-    home = os.environ.get("CHATTTS_HOME")
-    return Path(home).expanduser() if home else _platform_directory("data")
+    return Path(home).expanduser() if home else _platform_cache()
 
 
 def models_directory() -> Path:
@@ -176,28 +170,22 @@ def _describe(name: str, origin: str, manifest: Manifest) -> str:
     return f"{name} ({origin}, {manifest.precision})"
 
 
-def _platform_directory(kind: str) -> Path:
+def _platform_cache() -> Path:
     name = "chattts-onnx"
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
-        root = Path(base) if base else Path.home() / "AppData" / "Local"
-        return root / name / kind
+        return (Path(base) if base else Path.home() / "AppData" / "Local") / name / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / ("Caches" if kind == "cache" else "Application Support") / name
-    variable, fallback = {
-        "cache": ("XDG_CACHE_HOME", ".cache"),
-        "data": ("XDG_DATA_HOME", ".local/share"),
-    }[kind]
+        return Path.home() / "Library" / "Caches" / name
     # The specification says to ignore relative paths.
-    configured = Path(os.environ.get(variable, ""))
-    return (configured if configured.is_absolute() else Path.home() / fallback) / name
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (configured if configured.is_absolute() else Path.home() / ".cache") / name
 
 
 __all__ = [
     "PRECISIONS",
     "ResolvedModel",
     "cache_directory",
-    "data_directory",
     "model_directories",
     "models_directory",
     "pulled_directory",
