@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -28,14 +27,6 @@ _SUFFIX = ".json"
 _MAX_SPEC = 64 * 1024
 _MAX_MIX = 8
 _PART = re.compile(r"\s*([a-z0-9][a-z0-9_-]{0,63})\s*(?::\s*([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s*)?\Z")
-
-
-@dataclass(frozen=True)
-class VoiceEntry:
-    """A named voice and whether the user may remove it."""
-
-    voice: Voice
-    removable: bool
 
 
 def user_voice_directory(environment: Optional[Mapping[str, str]] = None) -> Path:
@@ -77,12 +68,12 @@ class VoiceLibrary:
         self._hidden_size = hidden_size
         self._statistics = statistics
         self._user_directory = user_directory
-        self._entries: Dict[str, VoiceEntry] = {}
-        self._foreign: Dict[str, str] = {}
+        self._presets: Dict[str, Voice] = {}
+        self._own: Dict[str, Voice] = {}
         self.refresh()
 
     @classmethod
-    def open(cls, directory: Path, manifest: Manifest, *, user_directory: Optional[Path] = None) -> VoiceLibrary:
+    def of_model(cls, directory: Path, manifest: Manifest, *, user_directory: Optional[Path] = None) -> VoiceLibrary:
         """The voices of a model directory, and the user's.
 
         Raises:
@@ -100,27 +91,33 @@ class VoiceLibrary:
 
     def refresh(self) -> None:
         """List the directories again."""
-        self._entries.clear()
-        self._foreign.clear()
+        self._foreign: Dict[str, str] = {}
+        presets: Dict[str, Voice] = {}
         for directory in self._directories:
-            self._scan(directory, removable=False)
-        if self._user_directory is not None:
-            self._scan(self._user_directory, removable=True)
+            presets.update(self._scan(directory))
+        self._presets = presets
+        self._own = {} if self._user_directory is None else self._scan(self._user_directory)
 
     def names(self) -> List[str]:
-        """The names this model can speak with, the model's own first."""
-        return sorted(self._entries, key=lambda name: (self._entries[name].removable, name))
+        """The names this model can speak with: its own, then the user's, each in order of the alphabet."""
+        return [*sorted(self._presets), *sorted(set(self._own) - set(self._presets))]
 
-    def list(self) -> List[VoiceEntry]:
+    def list(self) -> List[Voice]:
         """The named voices, in the order of `names`."""
-        return [self._entries[name] for name in self.names()]
+        return [self._named(name) for name in self.names()]
+
+    def is_removable(self, name: str) -> bool:
+        """Whether a voice of that name is the user's."""
+        return name in self._own
 
     def default(self) -> Voice:
-        """The voice when none is asked for: the preset called ``default``, else the first, else seed 0."""
-        if "default" in self._entries:
-            return self._entries["default"].voice
-        presets = [name for name in self.names() if not self._entries[name].removable]
-        return self._entries[presets[0]].voice if presets else self.sample(0)
+        """The voice when none is asked for: the one called ``default``, else the model's first, else seed 0."""
+        if "default" in self:
+            return self._named("default")
+        return self._presets[min(self._presets)] if self._presets else self.sample(0)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._presets
 
     def get(self, spec: VoiceSpec, *, trusted_paths: bool = False) -> Voice:
         """The voice that ``spec`` describes.
@@ -142,8 +139,8 @@ class VoiceLibrary:
         if isinstance(spec, int):
             return self.sample(int(spec))
         text = spec.strip()
-        if text in self._entries:
-            return self._entries[text].voice
+        if text in self:
+            return self._named(text)
         if text.isascii() and text.isdigit() and len(text) <= 19:
             return self.sample(int(text))
         if len(text) > _MAX_SPEC:
@@ -171,7 +168,7 @@ class VoiceLibrary:
         checked_seed(seed)
         if self._statistics is not None:
             return self._fitting(self._statistics.sample(seed))
-        return sample_between([entry.voice for entry in self._entries.values() if not entry.removable], seed)
+        return sample_between(list(self._presets.values()), seed)
 
     def mix(self, parts: Sequence[Tuple[VoiceSpec, float]], name: str = "mix") -> Voice:
         """A voice between voices, each given as in `get`, with its weight.
@@ -201,7 +198,7 @@ class VoiceLibrary:
                 f"{voice.name[:70]!r} cannot name a voice: use a-z, 0-9, - and _, at most 64, and not digits alone"
             )
         self._fitting(voice)
-        if not overwrite and voice.name in self._entries:
+        if not overwrite and voice.name in self:
             raise InputError(f"there is a voice {voice.name!r} already: use another name, or overwrite it")
         path = directory / (voice.name + _SUFFIX)
         partial = directory / f".{voice.name}.{secrets.token_hex(4)}.part"
@@ -216,7 +213,7 @@ class VoiceLibrary:
                 f"{path} cannot be written ({error.strerror}): set CHATTTS_VOICES to another place"
             ) from None
         self._foreign.pop(voice.name, None)
-        self._entries[voice.name] = VoiceEntry(voice, removable=True)
+        self._own[voice.name] = voice
         return path
 
     def remove(self, name: str) -> None:
@@ -227,17 +224,17 @@ class VoiceLibrary:
             InputError: it is the model's own.
             OutputError: the file cannot be deleted.
         """
-        entry = self._entries.get(name)
-        if entry is None and name not in self._foreign:
-            raise UnknownVoiceError(name[:64], [known for known in self.names() if self._entries[known].removable])
-        if entry is not None and not entry.removable:
+        files = [] if self._user_directory is None else _voice_files(self._user_directory)
+        mine = [file for file in files if file.stem == name]
+        if not mine and name in self._presets:
             raise InputError(f"the voice {name!r} belongs to the model: only voices you have added can be removed")
-        for file in _voice_files(self._writable()):
-            if file.stem == name:
-                try:
-                    file.unlink()
-                except OSError as error:
-                    raise OutputError(f"{file} cannot be removed ({error.strerror}): remove it by hand") from None
+        if not mine:
+            raise UnknownVoiceError(name[:64], sorted(self._own))
+        for file in mine:
+            try:
+                file.unlink()
+            except OSError as error:
+                raise OutputError(f"{file} cannot be removed ({error.strerror}): remove it by hand") from None
         self.refresh()
 
     def _writable(self) -> Path:
@@ -245,7 +242,11 @@ class VoiceLibrary:
             raise InputError("this library has no directory for your own voices: open it with one")
         return self._user_directory
 
-    def _scan(self, directory: Path, *, removable: bool) -> None:
+    def _named(self, name: str) -> Voice:
+        return self._own[name] if name in self._own else self._presets[name]
+
+    def _scan(self, directory: Path) -> Dict[str, Voice]:
+        voices: Dict[str, Voice] = {}
         for file in _voice_files(directory):
             try:
                 with file.open("rb") as stream:
@@ -255,7 +256,8 @@ class VoiceLibrary:
                 # One bad file must not take the others away; asking for it by name says what is wrong.
                 self._foreign[file.stem] = str(error)
                 continue
-            self._entries[file.stem] = VoiceEntry(voice, removable=removable)
+            voices[file.stem] = voice
+        return voices
 
     def _from_string(self, text: str) -> Voice:
         if is_codes_string(text):
