@@ -55,6 +55,7 @@ class VoiceLibrary:
         statistics: Optional[VoiceStatistics] = None,
         *,
         user_directory: Optional[Path] = None,
+        code_limit: Optional[int] = None,
     ) -> None:
         """List the directories.
 
@@ -63,11 +64,13 @@ class VoiceLibrary:
             hidden_size: Width of the embeddings that this model takes.
             statistics: Of its voice space; None: random voices are mixed from its presets.
             user_directory: Where `add` writes; its voices come before the model's of the same name.
+            code_limit: Codes of a cloned voice must be below this: a code the model has no row for is not looked up.
         """
         self._directories = [Path(directory) for directory in directories]
         self._hidden_size = hidden_size
         self._statistics = statistics
         self._user_directory = user_directory
+        self._code_limit = code_limit
         self._presets: Dict[str, Voice] = {}
         self._own: Dict[str, Voice] = {}
         self.refresh()
@@ -87,6 +90,7 @@ class VoiceLibrary:
             manifest.gpt.hidden_size,
             statistics,
             user_directory=user_voice_directory() if user_directory is None else user_directory,
+            code_limit=manifest.gpt.end_code,
         )
 
     def refresh(self) -> None:
@@ -181,18 +185,22 @@ class VoiceLibrary:
             raise InputError(f"a mix has at most {_MAX_MIX} voices, not {len(parts)}: mix in two steps")
         return mix([(self.get(spec), weight) for spec, weight in parts], name)
 
-    def add(self, voice: Voice, *, overwrite: bool = False) -> Path:
-        """Save a voice among the user's.
+    def add(self, voice: Voice, *, overwrite: bool = False, save: bool = True) -> Optional[Path]:
+        """Add a voice to the user's.
+
+        Args:
+            voice: It is asked for by its name.
+            overwrite: Replace one of that name.
+            save: Write it to the user's directory; False keeps it in this process only, as a server may want.
 
         Returns:
-            The file written.
+            The file written, None if it was not to be saved.
 
         Raises:
             InputError: the name cannot be one, is taken, or there is no user directory.
             VoiceFormatError: the voice is of another model.
             OutputError: the directory cannot be written.
         """
-        directory = self._writable()
         if not is_voice_name(voice.name) or voice.name.isdigit():
             raise InputError(
                 f"{voice.name[:70]!r} cannot name a voice: use a-z, 0-9, - and _, at most 64, and not digits alone"
@@ -200,18 +208,7 @@ class VoiceLibrary:
         self._fitting(voice)
         if not overwrite and voice.name in self:
             raise InputError(f"there is a voice {voice.name!r} already: use another name, or overwrite it")
-        path = directory / (voice.name + _SUFFIX)
-        partial = directory / f".{voice.name}.{secrets.token_hex(4)}.part"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            partial.write_text(voice.to_json(), encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise OutputError(
-                f"{path} cannot be written ({error.strerror}): set CHATTTS_VOICES to another place"
-            ) from None
+        path = self._write(voice) if save else None
         self._foreign.pop(voice.name, None)
         self._own[voice.name] = voice
         return path
@@ -226,16 +223,33 @@ class VoiceLibrary:
         """
         files = [] if self._user_directory is None else _voice_files(self._user_directory)
         mine = [file for file in files if file.stem == name]
-        if not mine and name in self._presets:
-            raise InputError(f"the voice {name!r} belongs to the model: only voices you have added can be removed")
-        if not mine:
+        if not mine and name not in self._own:
+            if name in self._presets:
+                raise InputError(f"the voice {name!r} belongs to the model: only voices you have added can be removed")
             raise UnknownVoiceError(name[:64], sorted(self._own))
         for file in mine:
             try:
                 file.unlink()
             except OSError as error:
                 raise OutputError(f"{file} cannot be removed ({error.strerror}): remove it by hand") from None
-        self.refresh()
+        self._own.pop(name, None)
+        self._foreign.pop(name, None)
+
+    def _write(self, voice: Voice) -> Path:
+        directory = self._writable()
+        path = directory / (voice.name + _SUFFIX)
+        partial = directory / f".{voice.name}.{secrets.token_hex(4)}.part"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            partial.write_text(voice.to_json(), encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise OutputError(
+                f"{path} cannot be written ({error.strerror}): set CHATTTS_VOICES to another place"
+            ) from None
+        return path
 
     def _writable(self) -> Path:
         if self._user_directory is None:
@@ -273,6 +287,13 @@ class VoiceLibrary:
                 f"the voice {voice.name!r} has {voice.width} numbers and this model takes {self._hidden_size}: "
                 "it was made for another model"
             )
+        if voice.prompt_codes is not None and self._code_limit is not None:
+            highest = int(voice.prompt_codes.max())
+            if highest >= self._code_limit:
+                raise VoiceFormatError(
+                    f"the voice {voice.name!r} has the code {highest} and this model has codes below {self._code_limit}: "
+                    "it was made for another model"
+                )
         return voice
 
 
