@@ -164,10 +164,10 @@ class Engine:
         """True while any request is unfinished."""
         return self._scheduler.has_work
 
-    def check(self, prompt: Prompt, params: SamplingParams) -> None:
+    def check(self, prompt: Prompt, params: Optional[SamplingParams] = None) -> None:
         """Raise `InputError` if the request can never run; changes nothing, may be called from any thread."""
         prompt.check(self._gpt)
-        sequence = Sequence.create(-1, prompt, params, gpt=self._gpt)
+        sequence = Sequence.create(-1, prompt, params or _defaults(prompt), gpt=self._gpt)
         self._scheduler.check(sequence.max_tokens)
 
     def add(
@@ -194,10 +194,8 @@ class Engine:
             EngineOverloadedError: the queue is full.
         """
         prompt.check(self._gpt)
-        if params is None:
-            params = SamplingParams.for_text() if prompt.head == "text" else SamplingParams()
         request_id = next(self._ids)
-        sequence = Sequence.create(request_id, prompt, params, gpt=self._gpt, group=group)
+        sequence = Sequence.create(request_id, prompt, params or _defaults(prompt), gpt=self._gpt, group=group)
         self._scheduler.add(
             request_id,
             prompt_tokens=prompt.length,
@@ -395,6 +393,10 @@ class Engine:
                 runner.step_ids[row], runner.step_is_text[row] = runner.step_ids[old], runner.step_is_text[old]
         if not self._sequences:
             runner.cache.shrink()
+
+
+def _defaults(prompt: Prompt) -> SamplingParams:
+    return SamplingParams.for_text() if prompt.head == "text" else SamplingParams()
 
 
 def _failure(cause: Optional[Exception]) -> SynthesisError:
