@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Optional
 
 from chattts_onnx.commands.console import ProgressBar, note
 from chattts_onnx.errors import InputError
@@ -17,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", type=Path, help="checkpoint directory (with asset/ in it)")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="model directory (default: in the cache)")
     add_precision(parser)
+    parser.add_argument(
+        "--calibration", metavar="FILE", type=Path, help="for int8-static: what `chattts calibrate` recorded"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no closing line")
 
 
@@ -32,11 +36,13 @@ def run(args: argparse.Namespace) -> int:
             f"{args.source} is not a directory: give the checkpoint's directory, the one that holds asset/"
         )
     destination = args.output or models_directory() / f"{_name(args.source)}-{args.precision}"
-    convert(args.source, destination, args.precision, quiet=args.quiet)
+    convert(args.source, destination, args.precision, calibration=args.calibration, quiet=args.quiet)
     return 0
 
 
-def convert(source: Path, destination: Path, precision: str, *, quiet: bool = False) -> None:
+def convert(
+    source: Path, destination: Path, precision: str, *, calibration: Optional[Path] = None, quiet: bool = False
+) -> None:
     """Convert with a bar, then say where it went."""
     from chattts_onnx.convert.package import convert as convert_checkpoint
 
@@ -47,6 +53,7 @@ def convert(source: Path, destination: Path, precision: str, *, quiet: bool = Fa
             source,
             destination,
             precision,
+            calibration=calibration,
             progress=lambda label, done, total: bar.update("converting", done, total, str(label)),
         )
     finally:
@@ -57,8 +64,9 @@ def convert(source: Path, destination: Path, precision: str, *, quiet: bool = Fa
 
 def _name(source: Path) -> str:
     """What the checkpoint calls itself; the published one does not, and is the one that the name means."""
-    path = source / "asset" / "model.json"
-    if not path.is_file():
+    places = (source / "asset" / "model.json", source / "model.json")
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
         return PULLED_NAME
     try:
         name = json.loads(path.read_text(encoding="utf-8")).get("name")

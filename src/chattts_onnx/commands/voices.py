@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from chattts_onnx.errors import InputError, MissingExtraError, OutputError
 from chattts_onnx.hub.resolve import PRECISIONS, resolve_model
@@ -32,14 +32,15 @@ DESCRIPTION = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    _add_model(parser, default=None)
+    parser.add_argument("--json", action="store_true", help="list as JSON")
     parser.set_defaults(action="list")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--model", metavar="NAME|DIR", help="whose voices (default: the model that `say` uses)")
-    common.add_argument("--precision", choices=PRECISIONS, help="of the model")
+    # Suppressed, so that `voices --model M show NAME` is not undone by the action's own default.
+    _add_model(common, default=argparse.SUPPRESS)
     listing = actions.add_parser("list", parents=[common], help="names, languages, licences")
-    listing.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(model=None, precision=None, json=False)
+    listing.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
     show = actions.add_parser("show", parents=[common], help="everything about one voice, but its numbers")
     show.add_argument("voice")
     add = actions.add_parser("add", parents=[common], help="keep a voice under a name")
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "clone":
         return _clone(args)
     library = _library(args)
-    if args.action == "list":
+    if args.action in {None, "list"}:
         _list(library, as_json=args.json)
     elif args.action == "show":
         print(json.dumps(_summary(library.get(args.voice, trusted_paths=True)), ensure_ascii=False, indent=2))
@@ -82,26 +83,32 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_model(parser: argparse.ArgumentParser, *, default: Optional[str]) -> None:
+    parser.add_argument(
+        "--model", metavar="NAME|DIR", default=default, help="whose voices (default: the model that `say` uses)"
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default=default, help="of the model")
+
+
 def _library(args: argparse.Namespace) -> VoiceLibrary:
     from chattts_onnx.config import Manifest
     from chattts_onnx.voices import VoiceLibrary
 
     directory = resolve_model(args.model, args.precision).path
-    return VoiceLibrary.open(directory, Manifest.load(directory))
+    return VoiceLibrary.of_model(directory, Manifest.load(directory))
 
 
 def _list(library: VoiceLibrary, *, as_json: bool) -> None:
-    entries = library.list()
+    voices = library.list()
     if as_json:
-        voices = [{**_summary(entry.voice), "removable": entry.removable} for entry in entries]
-        print(json.dumps(voices, ensure_ascii=False, indent=2))
+        summaries = [{**_summary(voice), "removable": library.is_removable(voice.name)} for voice in voices]
+        print(json.dumps(summaries, ensure_ascii=False, indent=2))
         return
-    default = library.default().name if entries else None
-    for entry in entries:
-        voice = entry.voice
+    default = library.default().name if voices else None
+    for voice in voices:
         mark = "*" if voice.name == default else " "
         kind = "clone" if voice.is_cloned else "voice"
-        whose = "yours" if entry.removable else "model"
+        whose = "yours" if library.is_removable(voice.name) else "model"
         languages = "/".join(voice.language) or "-"
         print(f"{mark} {voice.name:<24} {kind:<6} {whose:<6} {languages:<6} {voice.licence}")
     if sys.stdout.isatty():

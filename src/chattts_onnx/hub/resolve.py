@@ -138,7 +138,7 @@ def _of_name(name: str, root: Path, precision: Optional[str], origin: str) -> Re
 
 
 def _of_directory(path: Path, precision: Optional[str]) -> ResolvedModel:
-    if not (path / MANIFEST_NAME).is_file() and (path / "asset" / "gpt").is_dir():
+    if not (path / MANIFEST_NAME).is_file() and ((path / "asset" / "gpt").is_dir() or (path / "gpt").is_dir()):
         raise ModelNotFoundError(
             f"{path} is a checkpoint, not a model directory: convert it first with `chattts convert {path} -o DIR`"
         )
