@@ -34,6 +34,8 @@ from chattts_onnx.voices import Voice, VoiceLibrary
 Codes = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
+_STREAMS_PER_LINE = 16
+_REFINING = _STREAMS_PER_LINE - 1
 TAKES_AHEAD = 4
 """Takes that run beside the one being told, where they do not depend on it."""
 
@@ -198,8 +200,7 @@ class Narration:
         rate = self._parts.manifest.audio.tokens_per_second
         band = Band.of(line.seconds, rate)
         prompt = self._prompt(spoken, context, voice, band)
-        # Lines and attempts are separate streams of noise of one seed, so no line depends on another's luck.
-        params = replace(self._options.sampling, seed=self._seed, stream=2 * (line.index * 16 + attempt))
+        params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
         generation = self._submit(prompt, params)
         self.prompt_tokens += prompt.length
         return _Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
@@ -248,7 +249,7 @@ class Narration:
             # The reference's own check: refined text of more than four times the input is a runaway.
             max_new_token=4 * len(encoded),
         )
-        params = SamplingParams.for_text(seed=self._seed, stream=2 * line.index * 16 + 1, greedy=self._options.sampling.greedy)
+        params = SamplingParams.for_text(seed=self._seed, stream=_stream(line, _REFINING), greedy=self._options.sampling.greedy)
         generation = self._submit(prompt, params)
         self.prompt_tokens += prompt.length
         outputs = [output.codes[:, 0] for output in self._outputs(generation)]
@@ -260,17 +261,12 @@ class Narration:
         with self._lock:
             if self._cancelled.is_set():
                 raise RequestAbortedError("the speech was cancelled")
-            generation = self._parts.worker.submit(prompt, params)
+            generation = self._parts.worker.submit(prompt, params, group=id(self))
             self._running.append(generation)
         return generation
 
     def _outputs(self, generation: Generation) -> Iterator[Any]:
-        for output in generation:
-            if output.error is not None:
-                raise output.error
-            if output.finish is FinishReason.ABORT:
-                raise RequestAbortedError("the speech was cancelled")
-            yield output
+        yield from generation
         with self._lock:
             self._running.remove(generation)
 
@@ -350,3 +346,8 @@ class Narration:
                 problem=self._problem(take),
             )
         )
+
+
+def _stream(line: Line, attempt: int) -> int:
+    """Lines and attempts draw from separate streams of one seed, so that no line depends on another's luck."""
+    return line.index * _STREAMS_PER_LINE + attempt

@@ -11,11 +11,9 @@ from typing import Iterator, List, Optional, Tuple
 
 from chattts_onnx.errors import EmptyTextError
 from chattts_onnx.speech import SpeechOptions
-from chattts_onnx.text.clean import clean
-from chattts_onnx.text.normalizer import normalize
-from chattts_onnx.text.segmenter import Segment, segment
-from chattts_onnx.text.ssml import parse_ssml
-from chattts_onnx.text.tags import canonicalize
+from chattts_onnx.text.lexicon import Lexicon
+from chattts_onnx.text.segmenter import segment
+from chattts_onnx.text.utterances import Utterance, prepare
 
 _OVERSIZE = 1.5
 """A line whose words turn out this much longer than the budget (a long number, read out) is cut again."""
@@ -41,7 +39,7 @@ class Line:
 
 
 def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> Iterator[Line]:
-    """The lines of ``text``; what cannot be spoken (an emoji, a rule of dashes) gives no line.
+    """The lines of ``text``; what cannot be spoken (an emoji, a rule of dashes) gives no line of its own.
 
     Args:
         text: plain text with tags, or SSML if ``options.ssml``.
@@ -49,18 +47,31 @@ def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> It
         max_seconds: budget of a line.
 
     Raises:
-        EmptyTextError: there is no line at all.
+        EmptyTextError: there is nothing to say.
         InputError: SSML that cannot be read.
     """
+    lexicon = Lexicon(options.lexicon) if options.lexicon else None
     index = 0
     for passage in _passages(text, options):
-        for piece in segment(passage.text, max_seconds=max_seconds):
-            for spoken, pause_ms, seconds in _spoken(piece, options, max_seconds):
+        try:
+            utterances = prepare(
+                passage.text,
+                language=options.language,
+                lexicon=lexicon,
+                normalization=options.normalize,
+                max_seconds=max_seconds,
+            )
+        except EmptyTextError:
+            if options.ssml:
+                continue
+            raise
+        for utterance in utterances:
+            for spoken, pause_ms, seconds in _cut_again(utterance, max_seconds):
                 yield Line(
                     index=index,
-                    text=piece.text,
+                    text=utterance.text,
                     spoken=spoken,
-                    span=(passage.offset + piece.start, passage.offset + piece.end),
+                    span=(passage.offset + utterance.start, passage.offset + utterance.end),
                     pause_ms=pause_ms,
                     seconds=seconds,
                     voice=passage.voice,
@@ -80,9 +91,10 @@ class _Passage:
 
 
 def _passages(text: str, options: SpeechOptions) -> List[_Passage]:
-    text = clean(text)
     if not options.ssml:
         return [_Passage(text)]
+    from chattts_onnx.text.ssml import parse_ssml
+
     passages: List[_Passage] = []
     offset = 0
     for span in parse_ssml(text):
@@ -92,11 +104,8 @@ def _passages(text: str, options: SpeechOptions) -> List[_Passage]:
     return passages
 
 
-def _spoken(piece: Segment, options: SpeechOptions, max_seconds: float) -> Iterator[Tuple[str, int, float]]:
-    words = canonicalize(piece.text)
-    if options.normalize:
-        words = normalize(words, language=options.language, lexicon=options.lexicon)
-    parts = [part for part in segment(words, max_seconds=_OVERSIZE * max_seconds) if part.seconds > 0.0]
+def _cut_again(utterance: Utterance, max_seconds: float) -> Iterator[Tuple[str, int, float]]:
+    """The utterance, in pieces if its words turned out far longer than what was written."""
+    parts = [part for part in segment(utterance.spoken, max_seconds=_OVERSIZE * max_seconds) if part.seconds > 0.0]
     for part in parts:
-        last = part is parts[-1]
-        yield part.text.strip(), piece.pause_ms if last else part.pause_ms, part.seconds
+        yield part.text.strip(), utterance.pause_ms if part is parts[-1] else part.pause_ms, part.seconds
