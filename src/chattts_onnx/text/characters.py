@@ -151,6 +151,7 @@ _TO_EN = {key: "," if value == "，" else value for key, value in _TO_EN.items()
 _ZH_TABLE = {ord(key): value for key, value in _TO_ZH.items()}
 _EN_TABLE = {ord(key): value for key, value in _TO_EN.items()}
 _UNREADABLE = re.compile(rf"[^{HAN}A-Za-z，。？！、,.?!' ]")
+_UNREADABLE_BUT_DIGITS = re.compile(rf"[^{HAN}A-Za-z0-9，。？！、,.?!' ]")
 _RUN_OF_MARKS = re.compile(r"[ ]?[，。？！、,.?!](?:[ ]?[，。？！、,.?!]){1,2000}")
 _LETTERS: Dict[int, str] = {
     ord("ß"): "ss", ord("æ"): "ae", ord("Æ"): "AE", ord("œ"): "oe", ord("Œ"): "OE", ord("ø"): "o", ord("Ø"): "O",
@@ -158,17 +159,18 @@ _LETTERS: Dict[int, str] = {
 }  # fmt: skip
 
 
-def finish(text: str, language: str) -> str:
+def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
     """Only what the model reads: Han, Latin letters, the basic marks of ``language``, single spaces."""
     if not text.isascii():
         text = _fold_accents(text.translate(_LETTERS))
     text = text.translate(_ZH_TABLE if language == "zh" else _EN_TABLE)
-    dropped = set(_UNREADABLE.findall(text))
+    unreadable = _UNREADABLE_BUT_DIGITS if keep_digits else _UNREADABLE
+    dropped = set(unreadable.findall(text))
     if dropped:
         letters = sorted(char for char in dropped if char.isalnum())
         if letters:
             _log.warning("the model reads Chinese and English only; left out: %s", "".join(letters[:20]))
-        text = _UNREADABLE.sub("", text)
+        text = unreadable.sub("", text)
     text = re.sub(r"(?<![A-Za-z])'|'(?![A-Za-z])", "", text)
     text = _RUN_OF_MARKS.sub(_strongest, text)
     text = re.sub(r" {2,}", " ", text)

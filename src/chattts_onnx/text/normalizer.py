@@ -40,13 +40,22 @@ def detect_language(text: str, default: str = "en") -> str:
     return "zh" if han > words else "en"
 
 
-def normalize(text: str, *, language: Optional[str] = None, lexicon: Optional[Lexicon] = None) -> str:
+def normalize(
+    text: str,
+    *,
+    language: Optional[str] = None,
+    lexicon: Optional[Lexicon] = None,
+    default: str = "en",
+    rules: bool = True,
+) -> str:
     """What is to be spoken of ``text``: Han, Latin letters, basic marks and tags; may be empty. Linear time.
 
     Args:
         text: text with tags, best a segment.
         language: ``zh`` or ``en``; None: chosen sentence by sentence.
         lexicon: the user's own readings, applied before everything else.
+        default: language of a text without letters, e.g. that of the text around it.
+        rules: False applies no rule and keeps digits; characters and tags are cleaned all the same.
 
     Raises:
         InputError: another language.
@@ -56,22 +65,24 @@ def normalize(text: str, *, language: Optional[str] = None, lexicon: Optional[Le
     if lexicon is not None:
         text = lexicon.apply(text)
     text = canonicalize(clean(text))
-    overall = language or detect_language(text)
-    spoken = [run if run in WORD_TAGS else _speak(run, language, overall) for run in _TAG.split(text) if run]
+    overall = language or detect_language(text, default)
+    spoken = [
+        run if run in WORD_TAGS else _speak(run, language, overall, rules=rules) for run in _TAG.split(text) if run
+    ]
     return _join(spoken)
 
 
-def _speak(text: str, language: Optional[str], overall: str) -> str:
+def _speak(text: str, language: Optional[str], overall: str, *, rules: bool) -> str:
     parts: List[str] = []
     pending, pending_language = "", ""
     for sentence in _sentences(text):
         chosen = language or detect_language(sentence, overall)
         if pending and chosen != pending_language:
-            parts.append(_apply(pending, pending_language))
+            parts.append(_apply(pending, pending_language, rules=rules))
             pending = ""
         pending, pending_language = pending + sentence, chosen
     if pending:
-        parts.append(_apply(pending, pending_language))
+        parts.append(_apply(pending, pending_language, rules=rules))
     return _join(parts)
 
 
@@ -79,10 +90,11 @@ def _sentences(text: str) -> List[str]:
     return [found for found in _SENTENCE.findall(text) if found]
 
 
-def _apply(text: str, language: str) -> str:
-    for rule in RULES[language]:
-        text = rule(text)
-    return finish(text, language)
+def _apply(text: str, language: str, *, rules: bool) -> str:
+    if rules:
+        for rule in RULES[language]:
+            text = rule(text)
+    return finish(text, language, keep_digits=not rules)
 
 
 def _join(parts: Sequence[str]) -> str:
