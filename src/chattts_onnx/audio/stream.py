@@ -47,7 +47,6 @@ class VocoderStream:
         lookahead_tokens: Optional[int],
         first_chunk_tokens: int,
         max_chunk_tokens: int,
-        window_tokens: int,
     ) -> None:
         per_token = config.frames_per_token
         self._per_token = per_token
@@ -58,7 +57,6 @@ class VocoderStream:
         self._lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens * per_token)
         self._next_chunk = float(max(1, first_chunk_tokens) * per_token)
         self._max_chunk = float(max(first_chunk_tokens, max_chunk_tokens) * per_token)
-        self._window_tokens = window_tokens
         self._istft = InverseSTFT(config.n_fft, config.hop_length)
         self._pending: List[npt.NDArray[Any]] = []
         self._tokens: Optional[npt.NDArray[Any]] = None
@@ -79,10 +77,11 @@ class VocoderStream:
         if self._finished:
             raise ValueError("the stream is finished: open another one for the next utterance")
         parts: List[FloatArray] = []
-        for start in range(0, len(tokens), self._window_tokens):
-            part = tokens[start : start + self._window_tokens]
-            self._pending.append(np.array(part))  # the caller may reuse its buffer
-            self._token_count += len(part)
+        # One token at a time: where a chunk ends, and how much future it has seen, must not depend on how the tokens
+        # arrived, or the same seed would give slightly different samples on a busier machine.
+        for start in range(len(tokens)):
+            self._pending.append(np.array(tokens[start : start + 1]))  # the caller may reuse its buffer
+            self._token_count += 1
             ready = self._per_token * self._token_count - self._lookahead
             if ready - self._done_frames >= self._next_chunk:
                 parts.append(self._decode_to(ready))

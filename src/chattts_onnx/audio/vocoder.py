@@ -111,7 +111,6 @@ class Vocoder:
             lookahead_tokens=lookahead_tokens,
             first_chunk_tokens=first_chunk_tokens,
             max_chunk_tokens=max_chunk_tokens,
-            window_tokens=WINDOW_TOKENS,
         )
 
     def _mel_of_hidden(self, hidden: npt.NDArray[Any]) -> FloatArray:
