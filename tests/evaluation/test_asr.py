@@ -59,7 +59,7 @@ def test_other_weights_are_refused(packages, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of POSIX")
 def test_a_cache_that_cannot_be_written_says_so(packages, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="CHATTTS_ONNX_CACHE"):
+    with pytest.raises(OutputError, match="CHATTTS_HOME"):
         asr.assemble(tmp_path / "file")
 
 

