@@ -219,3 +219,7 @@ def _parts(report: Dict[str, Any]) -> str:
     return f"\n## Where the time goes: ms for {seconds:.1f} s of sound, batch 1\n\n" + table(
         ["model", *names, "sum"], rows
     )
+
+
+def _megabytes(size: Optional[float]) -> str:
+    return "" if size is None else f"{size / 1e6:.0f}"
