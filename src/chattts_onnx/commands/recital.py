@@ -32,6 +32,7 @@ LONG = 4_000
 PART = 2_000
 """Characters of a part, about; it ends with a paragraph."""
 _PAUSE_BETWEEN_PASSAGES = 0.8
+_PROBLEMS_SHOWN = 5
 
 
 @dataclass
@@ -106,8 +107,10 @@ class Recital:
         if self._subtitles is not None:
             _write_subtitles(tally.cues, self._subtitles)
         if not self._quiet:
-            for problem in tally.problems:
+            for problem in tally.problems[:_PROBLEMS_SHOWN]:
                 note(problem)
+            if len(tally.problems) > _PROBLEMS_SHOWN:
+                note(f"… and {len(tally.problems) - _PROBLEMS_SHOWN} more segments that did not come out right")
             note(self._closing_line(where, tally))
         if self._listener is not None:
             note(self._listener.report())
@@ -134,6 +137,8 @@ class Recital:
         return "the loudspeaker"
 
     def _to_file(self, reading: Reading, path: Path, tally: Tally) -> str:
+        if path.parent == reading.made:
+            _make(path.parent)
         _check_writable(path)
         if reading.characters >= LONG and not self._options.get("ssml"):
             return self._in_parts(reading, path, tally)
@@ -261,13 +266,29 @@ class Recital:
         wall = time.monotonic() - tally.started
         speed = f"real-time factor {wall / tally.seconds:.2f}" if tally.seconds else "nothing new to speak"
         first = f", first audio after {tally.first:.2f} s" if tally.first is not None else ""
-        return f"{where}: {tally.seconds:.2f} s of speech in {wall:.2f} s, {speed}{first}, model {self._model}"
+        seed = tally.options.get("seed")
+        return f"{where}: {tally.seconds:.2f} s of speech in {wall:.2f} s, {speed}{first}, seed {seed}, model {self._model}"
 
 
 def _write(path: Path, samples: Iterable[Samples], rate: int, format_: Optional[str]) -> None:
-    from chattts_onnx.audio.formats import write_file
+    from chattts_onnx.audio.formats import create_encoder, format_of, write_file
 
-    write_file(path, samples, rate, format=format_)
+    if not path.exists() or path.is_file():
+        write_file(path, samples, rate, format=format_)
+        return
+    # A device or a pipe: it is written to, not replaced by a file of its name.
+    encoder = create_encoder(format_ or format_of(path), rate)
+    try:
+        with path.open("wb") as file:
+            for block in samples:
+                file.write(encoder.encode(block))
+            file.write(encoder.flush())
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}): choose another place") from None
 
 
 def _write_subtitles(cues: Iterable[Cue], path: Path) -> None:
@@ -307,7 +328,7 @@ def _check_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a directory: give a file name in it")
     parent = path.parent
-    if not parent.exists():
-        _make(parent)
+    if not parent.is_dir():
+        raise OutputError(f"there is no directory {parent}: make it first, or choose another place")
     if not os.access(parent, os.W_OK):
         raise OutputError(f"{parent} cannot be written to: choose another place")

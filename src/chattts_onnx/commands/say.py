@@ -12,7 +12,6 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List
 
-from chattts_onnx.commands.console import note
 from chattts_onnx.errors import InputError
 from chattts_onnx.hub.resolve import PRECISIONS, resolve_model
 
@@ -176,8 +175,6 @@ def _options(args: argparse.Namespace) -> Dict[str, Any]:
     if args.seed is None:
         # Drawn here, so that the closing line can name it and an interrupted book goes on in the same voice.
         options["seed"] = secrets.randbelow(1 << 31)
-        if not args.quiet:
-            note(f"seed {options['seed']}")
     if args.lexicon is not None:
         options["lexicon"] = _lexicon(args.lexicon)
     return options

@@ -16,6 +16,8 @@ DEFAULT_OUTPUT = "speech.wav"
 TYPED_LIMIT = 50_000
 """Characters of text that is typed or piped; a book is a file, which is spoken part by part and can be resumed."""
 
+_MOST_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -36,6 +38,8 @@ class Reading:
     format: Optional[str]
     to_stdout: bool = False
     by_chapter: bool = False
+    made: Optional[Path] = None
+    """Directory that was asked for as such, and may be made."""
 
     @property
     def characters(self) -> int:
@@ -65,7 +69,9 @@ def readings(
         raise InputError("two of the files have the same name and would overwrite each other: speak them one by one")
     suffix = SUFFIXES[format_ or "wav"]
     return [
-        Reading(file.stem, read_passages(file), Path(output) / f"{file.stem}{suffix}", format_ or "wav")
+        Reading(
+            file.stem, read_passages(file), Path(output) / f"{file.stem}{suffix}", format_ or "wav", made=Path(output)
+        )
         for file in files
     ]
 
@@ -110,7 +116,7 @@ def safe_name(title: str, fallback: str) -> str:
 
 def _typed(text: Sequence[str]) -> str:
     if list(text) == ["-"] or (not text and sys.stdin is not None and not sys.stdin.isatty()):
-        typed = decode_text(sys.stdin.buffer.read(4 * TYPED_LIMIT + 4))
+        typed = decode_text(sys.stdin.buffer.read(_MOST_BYTES))
     else:
         typed = " ".join(text)
     if not text and not typed:
@@ -134,7 +140,8 @@ def _place(name: str, passages: List[Passage], output: Optional[str], format_: O
     if _is_directory(output):
         if len(passages) > 1:
             return Reading(name, passages, Path(output), format_ or "wav", by_chapter=True)
-        return Reading(name, passages, Path(output) / f"{name}{SUFFIXES[format_ or 'wav']}", format_ or "wav")
+        path = Path(output) / f"{name}{SUFFIXES[format_ or 'wav']}"
+        return Reading(name, passages, path, format_ or "wav", made=Path(output))
     return Reading(name, passages, Path(output), format_ or format_of(output))
 
 
