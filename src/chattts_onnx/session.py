@@ -51,6 +51,7 @@ def create_session(
     threads: Optional[int] = None,
     profile: Optional[Union[str, Path]] = None,
     min_onnxruntime: Optional[str] = None,
+    arena: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Open one graph.
 
@@ -60,6 +61,7 @@ def create_session(
         threads: Intra-op threads; None: `default_threads`.
         profile: Prefix of the file that ONNX Runtime's own profiler writes when the session ends.
         min_onnxruntime: The oldest ONNX Runtime that can run the graph (``Manifest.min_onnxruntime``).
+        arena: See `session_options`.
 
     Raises:
         InputError: the device is unknown, or its provider is not installed.
@@ -74,7 +76,7 @@ def create_session(
     if not path.is_file():
         raise ModelNotFoundError(f"{path} is missing: convert or pull the model again")
     providers = resolve_providers(device, onnxruntime.get_available_providers())
-    options = session_options(threads=threads, profile=profile)
+    options = session_options(threads=threads, profile=profile, arena=arena)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=_with_options(providers, device))
     except MemoryError:
@@ -92,12 +94,13 @@ def create_session(
 
 
 def session_options(
-    *, threads: Optional[int] = None, profile: Optional[Union[str, Path]] = None
+    *, threads: Optional[int] = None, profile: Optional[Union[str, Path]] = None, arena: bool = False
 ) -> onnxruntime.SessionOptions:
     """The settings of every session.
 
-    The arena and memory patterns are off: both keep the largest shape ever seen, and prompts and windows come in many
-    shapes; decoding binds its buffers itself and gains nothing from them.
+    Memory patterns are off, and so is the arena by default: both keep the largest shape ever seen, and windows of
+    sound come in many shapes. A graph with GroupQueryAttention needs the arena: the kernel of ONNX Runtime 1.19
+    reads the packed projections after it has freed them, which only an arena leaves intact.
 
     Raises:
         InputError: ``threads`` is not positive.
@@ -111,7 +114,7 @@ def session_options(
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; warnings name nodes of the graph that no user can change
     if profile is not None:

@@ -128,7 +128,9 @@ class Engine:
         require_runtime(manifest.min_onnxruntime)
         warn_if_slow(manifest.precision, config.device)
         gpt = manifest.gpt
-        session = create_session(manifest.path(directory, "gpt"), device=config.device, threads=config.threads)
+        session = create_session(
+            manifest.path(directory, "gpt"), device=config.device, threads=config.threads, arena=True
+        )
         half = any(node.name == "past_key_0" and node.type == _FLOAT16 for node in session.get_inputs())
         slot_bytes = gpt.kv_bytes_per_token // (2 if half else 1)
         rows = max(config.max_batch, 2)  # the probe, and models that never run a batch of one, need two
