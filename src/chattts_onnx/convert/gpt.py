@@ -79,10 +79,9 @@ def build_gpt(gpt: Checkpoint, embed: Checkpoint, c: GPTConfig, speaker_id: int,
     total = g.input("total_sequence_length", np.int32, [])
     embedding = _embedding(g, embed, c, ids, text_mask, speaker, speaker_id, q)  # [B, T, H]
 
-    tokens_shape = g.op.Concat(g.op.Shape(text_mask), g.ints(-1), axis=0)  # B, T, -1
     cos, sin = _rotary_tables(c)
     rotary = (g.weight("cos_cache", q.activations(cos)), g.weight("sin_cache", q.activations(sin)))
-    residual = g.op.Reshape(embedding, g.ints(-1, c.hidden_size))  # [B*T, H]
+    residual = embedding
     normed = ""
     caches: List[Tuple[str, str]] = []
     for i in range(c.num_layers):
@@ -93,7 +92,7 @@ def build_gpt(gpt: Checkpoint, embed: Checkpoint, c: GPTConfig, speaker_id: int,
                 normed = rms_norm(g, residual, q.activations(weight), c.norm_eps, "input_layernorm")
             else:
                 normed, residual = skip_rms_norm(g, normed, residual, q.activations(weight), c.norm_eps, "input_layernorm")
-            attended, cache = _attention(g, gpt, c, i, normed, tokens_shape, seqlens, total, rotary, q)
+            attended, cache = _attention(g, gpt, c, i, normed, seqlens, total, rotary, q)
             caches.append(cache)
             weight = gpt.take(prefix + "post_attention_layernorm.weight", (c.hidden_size,))
             normed, residual = skip_rms_norm(
@@ -101,9 +100,8 @@ def build_gpt(gpt: Checkpoint, embed: Checkpoint, c: GPTConfig, speaker_id: int,
             )
             normed = _mlp(g, gpt, c, i, normed, q)
     weight = gpt.take("norm.weight", (c.hidden_size,))
-    hidden, _ = skip_rms_norm(g, normed, residual, q.activations(weight), c.norm_eps, "norm")  # [B*T, H]
-    hidden = q.to_float32(g, hidden)
-    hidden = g.op.Reshape(hidden, tokens_shape)  # [B, T, H]
+    hidden, _ = skip_rms_norm(g, normed, residual, q.activations(weight), c.norm_eps, "norm")
+    hidden = q.to_float32(g, hidden)  # [B, T, H]
     # Only the last position is ever sampled from: a prompt of 100 tokens does not pay for 99 unused heads.
     last = g.op.Gather(hidden, g.constant(-1, np.int64), axis=1)  # [B, H]
     heads = [
@@ -167,7 +165,6 @@ def _attention(
     c: GPTConfig,
     i: int,
     x: str,
-    tokens_shape: str,
     seqlens: str,
     total: str,
     rotary: Tuple[str, str],
@@ -183,7 +180,7 @@ def _attention(
     shape = ["B", c.num_kv_heads, "capacity", c.head_size]
     past_key = g.input(f"past_key_{i}", q.activation_dtype, shape)
     past_value = g.input(f"past_value_{i}", q.activation_dtype, shape)
-    qkv = g.op.Reshape(q.matmul(g, x, transposed(packed), "qkv_proj"), tokens_shape)  # [B, T, (heads + 2 kv_heads) * D]
+    qkv = q.matmul(g, x, transposed(packed), "qkv_proj")  # [B, T, (heads + 2 kv_heads) * D]
     attended, key, value = g.node(
         "GroupQueryAttention",
         qkv,
@@ -200,9 +197,8 @@ def _attention(
         do_rotary=1,
         scale=1.0 / float(np.sqrt(c.head_size)),
     )
-    rows = g.op.Reshape(attended, g.ints(-1, wide))  # [B*T, heads * D]
     out = gpt.take(prefix + "o_proj.weight", (c.hidden_size, wide))
-    return q.matmul(g, rows, transposed(out), "o_proj"), (key, value)
+    return q.matmul(g, attended, transposed(out), "o_proj"), (key, value)
 
 
 def _mlp(g: GraphBuilder, gpt: Checkpoint, c: GPTConfig, i: int, x: str, q: Quantizer) -> str:
@@ -210,7 +206,7 @@ def _mlp(g: GraphBuilder, gpt: Checkpoint, c: GPTConfig, i: int, x: str, q: Quan
     packed = np.concatenate([
         gpt.take(prefix + f"{name}_proj.weight", (c.intermediate_size, c.hidden_size)) for name in ("gate", "up")
     ])
-    both = q.matmul(g, x, transposed(packed), "gate_up_proj")  # [B*T, 2 * inner]
+    both = q.matmul(g, x, transposed(packed), "gate_up_proj")  # [B, T, 2 * inner]
     gate, up = g.node("Split", both, outputs=2, axis=-1, num_outputs=2)
     # QuickGelu(x) = x * sigmoid(alpha * x): with alpha 1 it is SiLU in one pass.
     inner = g.op.Mul(g.op.QuickGelu(gate, alpha=1.0), up)

@@ -1,8 +1,8 @@
 """The pieces the five networks share, each emitting its nodes into a ``GraphBuilder``.
 
-Activations run as rows, ``[B*T, C]``: a matrix product, a norm and a per-row quantisation scale all see one token (or
+Channels are last wherever they can be: a matrix product, a norm and a per-row quantisation scale all see one token (or
 one mel frame) per row, so what one row computes cannot depend on its neighbours. Only attention and convolutions see
-the time axis, and get it by a reshape that moves no data.
+the time axis.
 """
 
 from __future__ import annotations

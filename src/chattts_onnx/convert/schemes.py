@@ -39,11 +39,12 @@ def int8_row(g: GraphBuilder, x: str, weight: FloatArray, name: str, scale: Opti
     """8-bit weights with a scale per output, 8-bit activations with a scale per row, found as the row comes."""
     del scale
     quantised, scales = round_int8(weight)
-    step = g.op.Mul(g.op.ReduceMax(g.op.Abs(x), g.ints(-1), keepdims=1), g.scalar(1.0 / _ACTIVATION_LEVELS))
+    largest = g.op.ReduceMax(g.op.Abs(x), g.ints(-1), keepdims=1)
+    step = g.scalar(1.0 / _ACTIVATION_LEVELS)
     # Unsigned with zero point 128: signed activations fall into a kernel that is 30 times slower. A row of zeros is
     # 0 / 0 here, and any number times its scale of 0 below.
-    levels = g.op.QuantizeLinear(g.op.Div(x, step), g.scalar(1.0), g.constant(_ZERO_POINT, np.uint8))
-    return g.op.Mul(_integer_matmul(g, levels, g.scalar(1.0), quantised, scales, name), step)
+    levels = g.op.QuantizeLinear(g.op.Div(x, largest), step, g.constant(_ZERO_POINT, np.uint8))
+    return g.op.Mul(_integer_matmul(g, levels, step, quantised, scales, name), largest)
 
 
 def int8_static(g: GraphBuilder, x: str, weight: FloatArray, name: str, scale: Optional[float]) -> str:
