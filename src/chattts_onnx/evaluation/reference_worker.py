@@ -7,9 +7,11 @@ which is what any reimplementation on PyTorch would at best be. This file import
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -109,7 +111,13 @@ class Reference:
         import logging
 
         chat = import_module("ChatTTS").Chat(logging.getLogger("reference"))
-        if not chat.load(source="custom", custom_path=str(checkpoint), device=_cpu(), compile=False):
+        folder = _with_tokenizer_files(checkpoint)
+        # It loads nothing but the published files, told by their checksums: here they are those of the random ones.
+        chat.sha256_map = {
+            "sha256_" + str(path.relative_to(folder)).translate({ord("/"): "_", ord("."): "_"}): _sha256(path)
+            for path in sorted((folder / "asset").rglob("*.*"))
+        }
+        if not chat.load(source="custom", custom_path=str(folder), device=_cpu(), compile=False):
             raise RuntimeError("ChatTTS refused the checkpoint")
         self._chat = chat
         self._infer(1, 16, 2)
@@ -227,6 +235,31 @@ def _next_embedding(logits: Any, codes: Any, batch: int) -> Any:
 
     drawn = torch.multinomial(torch.softmax(logits.view(batch * 4, 626) / 0.3, dim=-1), 1).view(batch, 4)
     return sum(table(drawn[:, position]) for position, table in enumerate(codes))[:, None]
+
+
+def _with_tokenizer_files(checkpoint: Path) -> Path:
+    """The checkpoint under links, with the two files that ``transformers`` wants beside a tokenizer."""
+    folder = Path(tempfile.mkdtemp(prefix="reference-"))
+    for path in sorted((checkpoint / "asset").rglob("*.*")):
+        target = folder / path.relative_to(checkpoint)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(path.resolve())
+    beside = folder / "asset" / "tokenizer"
+    for name, content in (
+        ("tokenizer_config.json", {"tokenizer_class": "BertTokenizerFast", "model_max_length": 1 << 30}),
+        ("special_tokens_map.json", {"pad_token": "[PAD]", "unk_token": "[UNK]"}),
+    ):
+        if not (beside / name).exists():
+            (beside / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _cpu() -> Any:
