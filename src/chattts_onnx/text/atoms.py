@@ -181,7 +181,10 @@ def _blank(done: List[Atom], start: int, end: int, boundary: Boundary) -> None:
 
 def _punctuate(done: List[Atom], start: int, end: int, boundary: Boundary) -> None:
     """A mark belongs to what stands before it, white space between them included."""
-    if not done or done[-1].boundary is Boundary.PAUSE or done[-1].boundary >= Boundary.LINE:
+    if done and done[-1].boundary is Boundary.PAUSE and done[-1].tight:
+        done[-1].end = end
+        return
+    if not done or done[-1].boundary >= Boundary.LINE:
         done.append(Atom(start, end, 0.0, boundary))
         return
     before = done[-1]

@@ -108,6 +108,10 @@ def _compose(match: re.Match[str]) -> str:
     char = match.group()
     if char in "²³":  # kept for units
         return char
+    if char == "№":
+        return "No. "
+    if "\u2160" <= char <= "\u217b":  # a Roman numeral of its own code point is a number in any language
+        return str(int(unicodedata.numeric(char)))
     plain = unicodedata.normalize("NFKC", char)
     # A vulgar fraction touches the whole number before it: 1½ is 1 1/2.
     return " " + plain.replace("\u2044", "/") if "\u2044" in plain else plain
@@ -172,8 +176,8 @@ def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
             _log.warning("the model reads Chinese and English only; left out: %s", "".join(letters[:20]))
         text = unreadable.sub("", text)
     text = re.sub(r"(?<![A-Za-z])'|'(?![A-Za-z])", "", text)
-    text = _RUN_OF_MARKS.sub(_strongest, text)
     text = re.sub(r" {2,}", " ", text)
+    text = _RUN_OF_MARKS.sub(_strongest, text)
     text = re.sub(r" (?=[，。？！、,.?!])", "", text)
     text = re.sub(rf"(?<=[{HAN}，。？！、]) (?=[{HAN}，。？！、])|(?<=[，。？！、]) ", "", text)
     if language != "zh":
@@ -182,7 +186,8 @@ def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
 
 
 def _fold_accents(text: str) -> str:
-    return "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn")
+    plain = "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) != "Mn")
+    return unicodedata.normalize("NFC", plain)
 
 
 def _strongest(match: re.Match[str]) -> str:

@@ -11,6 +11,8 @@ from typing import Match
 
 from chattts_onnx.text.rule import Rule
 
+X_TO_X = r"(?<![A-Za-z0-9])([BCDGOPMFVA])2([BCDGOPMFVX])(?![A-Za-z0-9])"
+"""`B2B`, `O2O`: the 2 is a to; `H2O` is none of them."""
 _SAID = (
     "NASA NATO OPEC AIDS SARS IKEA LEGO RAM ROM PIN GIF JPEG NATO ASEAN UNESCO UNICEF FIFA UEFA NAFTA RADAR LASER SONAR "
     "OK WIFI HTTP2 BASIC JAVA LINUX MERS PET COVID ZARA VISA SWOT CAD APEC OLED SIM BIM SAAS PAAS BUG NO YES AND THE FOR "

@@ -28,11 +28,13 @@ _LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]{1,200}(?:['’][A-Za-z]{1,10})?")
 _WIDE_MARK = re.compile("[，。？！、；：（）“”《》￥¥％]")
 # A sentence ends at its mark and the closing marks behind it; the cut keeps every character.
 _SENTENCE = re.compile(r"[^。！？!?\n.]*(?:\.(?!\s|$|[”’\"'])[^。！？!?\n.]*)*(?:[。！？!?\n.]+[”’」』）)\"']*|$)")
+_BRACKETED = re.compile(r"\[[A-Za-z_][A-Za-z0-9_ .:=-]{0,39}\]")
 _TAG = re.compile("(" + "|".join(re.escape(tag) for tag in sorted(WORD_TAGS)) + ")")
 
 
 def detect_language(text: str, default: str = "en") -> str:
     """``zh`` if hanzi outnumber Latin words, ``en`` if not, ``default`` if there are neither."""
+    text = _BRACKETED.sub("", text)
     han = len(_HAN_CHAR.findall(text))
     words = len(_LATIN_WORD.findall(text))
     if han == words == 0:

@@ -50,14 +50,10 @@ def cardinal(text: str, *, classifier: bool = False) -> str:
         if read and (group < 1000 or groups[index + 1] == 0):
             read += "零"
         read += _group(group, first=not read) + _unit(index, groups)
-    if value_is_two_myriads(groups):
+    # Two before a hundred, a thousand or a myriad at the head of a number: 两百, 两千, 两万, but 二十.
+    if len(read) > 1 and read[0] == "二" and read[1] in "百千万亿":
         return "两" + read[1:]
     return read
-
-
-def value_is_two_myriads(groups: List[int]) -> bool:
-    """两万, 两亿: two alone before a myriad."""
-    return len(groups) > 1 and groups[-1] == 2
 
 
 def decimal(text: str, *, classifier: bool = False) -> str:

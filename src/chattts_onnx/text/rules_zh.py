@@ -7,7 +7,7 @@ from typing import Match, Tuple
 
 from chattts_onnx.text import electronic
 from chattts_onnx.text import numbers_zh as zh
-from chattts_onnx.text.letters import acronyms, greek
+from chattts_onnx.text.letters import X_TO_X, acronyms, greek
 from chattts_onnx.text.rule import DASH, END, NUMBER, START, Rule, pattern
 from chattts_onnx.text.units_zh import CURRENCIES, FOLLOWS_IDENTIFIER, FOLLOWS_TELEPHONE, TWO_COUNTED, UNITS
 
@@ -17,7 +17,8 @@ _YEAR = r"(?:1[0-9]{3}|2[01][0-9]{2})"
 _CURRENCY = "|".join(sorted(map(re.escape, CURRENCIES), key=len, reverse=True))
 _CODE = "|".join(code for code in CURRENCIES if code.isalpha() and code.isascii())
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
-_SCALE = "百万|千万|万亿|万|亿|千"
+_SCALE = "百万|千万|万亿|万|亿|千|w(?![A-Za-z0-9])"
+_SCALES = {"w": "万"}
 _SIGN = r"(?<![0-9A-Za-z)\]])[-+]"
 
 
@@ -71,7 +72,7 @@ def _version(match: Match[str]) -> str:
 
 def _money(match: Match[str]) -> str:
     sign, currency, number, scale = match.groups()
-    return _negative(sign) + _plain_amount(number, scale) + (scale or "") + CURRENCIES[currency]
+    return _negative(sign) + _plain_amount(number, scale) + _SCALES.get(scale, scale or "") + CURRENCIES[currency]
 
 
 def _plain_amount(number: str, scale: str) -> str:
@@ -107,7 +108,7 @@ def _unit(match: Match[str]) -> str:
     number = zh.decimal(first, classifier=True) if not second else zh.decimal(first)
     if second:
         number += "到" + zh.decimal(second)
-    return _negative(sign) + before + number + (scale or "") + after
+    return _negative(sign) + before + number + _SCALES.get(scale, scale or "") + after
 
 
 def _fraction(match: Match[str]) -> str:
@@ -127,8 +128,10 @@ def _latin_number(match: Match[str]) -> str:
 
 
 def _math(text: str) -> str:
+    text = re.sub(r"(?<=[0-9A-Za-z)])[ ]?(?:<=|≤|≦)[ ]?(?=[-0-9A-Za-z(])", "小于等于", text)
+    text = re.sub(r"(?<=[0-9A-Za-z)])[ ]?(?:>=|≥|≧)[ ]?(?=[-0-9A-Za-z(])", "大于等于", text)
     text = re.sub(r"(?<=[0-9A-Za-z)])[ ]?=[ ]?(?=[-0-9A-Za-z(])", "等于", text)
-    text = re.sub(r"(?<=[0-9)])[ ]?\+[ ]?(?=[0-9(])", "加", text)
+    text = re.sub(r"(?<=[0-9A-Za-z)])[ ]?\+[ ]?(?=[0-9(])", "加", text)
     text = re.sub(r"(?<=[0-9)])[ ]?[×✕*][ ]?(?=[0-9(])", "乘", text)
     text = re.sub(r"(?<=[0-9])x(?=[0-9])", "乘", text)
     return re.sub(r"(?<=[0-9)])[ ]?÷[ ]?(?=[0-9(])", "除以", text)
@@ -164,7 +167,8 @@ def _lone_service_number(text: str) -> str:
 
 RULES: Tuple[Rule, ...] = (
     *electronic.rules("zh", zh.digits),
-    pattern("o2o", r"(?<![A-Za-z0-9])([A-Z])2([A-Z])(?![A-Za-z0-9])", r"\1 to \2"),
+    pattern("x2x", X_TO_X, r"\1 to \2"),
+    pattern("around the clock", r"(?<![0-9/])24/7(?![0-9/])", "二十四小时不间断"),
     Rule("lone service number", _lone_service_number),
     pattern("toll-free", r"(?<![0-9])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", _phone_plain),
     pattern("mobile", r"(?<![0-9])(?:\+?86[- ]?)?1[3-9][0-9](?:[0-9]{8}|[- ][0-9]{4}[- ][0-9]{4})(?![0-9])", _mobile),
@@ -182,6 +186,7 @@ RULES: Tuple[Rule, ...] = (
         rf"({FOLLOWS_TELEPHONE})([^0-9。！？!?\n]{{0,4}}?)([0-9]{{3,8}}|95[0-9]{{3,6}})(?![0-9:.,个元块次分年月天%-])",
         lambda m: m.group(1) + m.group(2) + zh.digits(m.group(3), telephone=True),
     ),
+    pattern("service number before", r"(?<![0-9.,])([0-9]{3,5})(?=[ ]?(?:打(?:了)?个?电话|报警|热线|专线|服务热线))", lambda m: zh.digits(m.group(1), telephone=True)),
     pattern(
         "identifier",
         rf"({FOLLOWS_IDENTIFIER})((?:[是为：: ]|号){{0,2}})([A-Za-z]{{0,3}})([0-9]{{2,20}})(?![0-9])",
@@ -272,7 +277,7 @@ RULES: Tuple[Rule, ...] = (
         "amounts",
         rf"({_CURRENCY})[ ]?({NUMBER}){DASH}(?:\1)?({NUMBER})[ ]?({_SCALE})?{END}(?:[ ]?(?:元|美元|块))?",
         lambda m: (
-            f"{_plain_amount(m.group(2), '')}到{_plain_amount(m.group(3), '')}{m.group(4) or ''}{CURRENCIES[m.group(1)]}"
+            f"{_plain_amount(m.group(2), '')}到{_plain_amount(m.group(3), '')}{_SCALES.get(m.group(4), m.group(4) or '')}{CURRENCIES[m.group(1)]}"
         ),
     ),
     pattern(
@@ -283,7 +288,7 @@ RULES: Tuple[Rule, ...] = (
     pattern(
         "money, code behind",
         rf"{START}({NUMBER})[ ]?({_SCALE})?[ ]?({_CODE})(?![A-Za-z])",
-        lambda m: _plain_amount(m.group(1), m.group(2)) + (m.group(2) or "") + CURRENCIES[m.group(3)],
+        lambda m: _plain_amount(m.group(1), m.group(2)) + _SCALES.get(m.group(2), m.group(2) or "") + CURRENCIES[m.group(3)],
     ),
     pattern("percentages", rf"{START}({NUMBER})[%‰]?{DASH}({NUMBER})[ ]?([%‰])", _percent_range),
     pattern("percentage", rf"([-+±])?{START}({NUMBER})[ ]?([%‰‱])", _percent),
@@ -327,10 +332,14 @@ RULES: Tuple[Rule, ...] = (
         r"(?<![A-Za-z0-9])([A-Za-z]{1,20})([- ]?)(?<![ ])([0-9]{1,9})(?:\.([0-9]{1,5}))?(?![0-9.])",
         _latin_number,
     ),
+    pattern("myriads", rf"{START}({NUMBER})[wW](?![A-Za-z0-9])", lambda m: zh.decimal(m.group(1), classifier=True) + "万"),
+    pattern("quarter", r"(?<![0-9])((?:19|20)[0-9]{2})[ ]?Q([1-4])(?![0-9A-Za-z])", lambda m: f"{zh.year(m.group(1))}年第{zh.cardinal(m.group(2))}季度"),
+    pattern("year and half", r"(?<![0-9])((?:19|20)[0-9]{2})(?=[ ]?(?:年度|届|赛季|财年))", lambda m: zh.year(m.group(1))),
     pattern("two", rf"(?<![0-9.第十初])2(?=(?:{TWO_COUNTED}))", "两"),
     pattern("ampersand", r"(?<=[A-Za-z])[ ]?&[ ]?(?=[A-Za-z])", " and "),
     pattern("and", r"&", "和"),
     pattern("slash between words", r"(?<=[\u4e00-\u9fff])/(?=[\u4e00-\u9fff])", "、"),
+    pattern("long number", r"[0-9]{17,}", lambda m: zh.digits(m.group())),
     pattern("number", NUMBER, lambda m: zh.decimal(m.group())),
     Rule("symbols", _symbols),
     greek("zh"),
