@@ -32,7 +32,7 @@ def amplitude(db: float) -> float:
 
 
 def soft_limit(samples: FloatArray, knee: float = KNEE) -> FloatArray:
-    """Keep the samples inside (-1, 1): unchanged up to ``knee``, then bent by a tanh with a continuous slope.
+    """Keep the samples inside [-1, 1]: unchanged up to ``knee``, then bent by a tanh with a continuous slope.
 
     NaN and infinities, which a damaged model could make, become silence and full scale.
     """

@@ -38,7 +38,7 @@ class PostProcessor:
             target_rate: Of what is returned; None: unchanged.
             speed: 0.25 to 4, tempo without change of pitch.
             gain_db: A fixed gain; see `loudness.gain_for_loudness`.
-            limit: Keep the result inside (-1, 1) by the soft limiter.
+            limit: Keep the result inside [-1, 1] by the soft limiter.
 
         Raises:
             InputError: the speed is out of range.

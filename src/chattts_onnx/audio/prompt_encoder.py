@@ -44,7 +44,7 @@ class PromptEncoder:
         """Encode a recording.
 
         Args:
-            waveform: Samples in [-1, 1], [N] or [N, channels] (averaged), integers are taken as 16 bit.
+            waveform: Samples in [-1, 1], [N] or [N, channels] (averaged), integers are scaled by their type.
             sample_rate: Of the waveform, in Hz.
 
         Returns:
@@ -56,7 +56,7 @@ class PromptEncoder:
         raw = np.asarray(waveform)
         samples = np.asarray(raw, np.float32)
         if np.issubdtype(raw.dtype, np.integer):
-            samples = samples / np.float32(32768.0)
+            samples = samples / np.float32(np.iinfo(raw.dtype).max + 1.0)
         if samples.ndim == 2:
             samples = samples.mean(axis=1, dtype=np.float32)
         if samples.ndim != 1:

@@ -72,8 +72,9 @@ class TimeStretcher:
         hop = self._hop
         while True:
             nominal = round(self._hops * hop * self._speed)
-            # The template and the furthest candidate must both be there.
-            if max(nominal + self._search, self._previous + hop) + hop > available:
+            # The template and the furthest candidate must both be there, and so much input that the output is due.
+            due = int((self._hops + 1) * hop * self._speed) + 1
+            if max(max(nominal + self._search, self._previous + hop) + hop, due) > available:
                 break
             if self._hops == 0:
                 position = 0
