@@ -1,0 +1,1 @@
+"""The recipe that trains `mini`: corpus, codec, GPT, vocoder, export (development only, needs PyTorch)."""

@@ -1,0 +1,235 @@
+"""Train the GPT together with Decoder: `python -m training.gpt --work DIR --minutes 90`.
+
+Cross-entropy on the four heads alone learns to babble long before it learns to read. Three extra
+teachers, all from the known symbol durations and all absent from the export, make it read within
+minutes: two attention heads told which symbol is being spoken (and which is next), auxiliary heads
+that name the symbol heard now and the next two, and the mel that Decoder makes of the hidden states.
+"""
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .gpt_data import Corpus, collate, phonemes, share_matrix
+from .gpt_model import GPT, GPTConfig, rope
+from .nets import BOOKS, Decoder
+from .teacher import BLENDS, HIBARI_VOICE
+from .tools import Log, Muon, autocast, device, save, seed_all
+
+VOICES = [*BLENDS, HIBARI_VOICE]
+MEL_SHARE = 3  # one row in three is decoded to mel
+BOOK_WEIGHTS = (1.0, 0.7, 1.0, 0.7)  # the residual books are mostly noise to a reader
+
+
+class Model(nn.Module):
+    """GPT and Decoder as one trainable."""
+
+    def __init__(self, cfg: GPTConfig, share: Tensor) -> None:
+        super().__init__()
+        self.gpt = GPT(cfg, share)
+        self.decoder = Decoder(cfg.width, 128, 192, 5, 192)
+
+    def losses(self, batch: Dict[str, Tensor], spk_id: int, weights: bool = True) -> Dict[str, Tensor]:
+        gpt = self.gpt
+        text = gpt.embed_text(batch["ids"], batch["voice"], spk_id)
+        x = torch.where(batch["is_code"][..., None], gpt.embed_codes(batch["codes"]), text)
+        cos, sin = (r.to(x.device) for r in rope(x.shape[1]))
+        last, mid, attn = gpt.trunk(x, cos, sin, look=2 if weights else 0)
+        at = batch["at"]
+        hidden = torch.gather(last, 1, at[..., None].expand(-1, -1, last.shape[-1]))
+        flat = batch["target"].reshape(-1, BOOKS)
+        real = flat[:, 0] >= 0
+        logits = gpt.logits(hidden.reshape(-1, hidden.shape[-1])[real])
+        goal = flat[real]
+        books = [F.cross_entropy(logits[:, q], goal[:, q]) for q in range(BOOKS)]
+        out = {"ce": sum(books) / BOOKS, "code": sum(w * b for w, b in zip(BOOK_WEIGHTS, books)) / sum(BOOK_WEIGHTS)}
+        speech = batch["aux"][..., 0] >= 0
+        symbols = batch["aux"][speech]
+        for name, state, head in (("mid", mid, gpt.aux_mid), ("last", last, gpt.aux_last)):
+            chosen = torch.gather(state, 1, at[..., None].expand(-1, -1, state.shape[-1]))[speech]
+            guess = head(chosen).float().view(-1, 3, gpt.cfg.vocab)
+            out["aux_" + name] = F.cross_entropy(guess.flatten(0, 1), symbols.flatten())
+            out["acc_" + name] = (guess[:, 0].argmax(-1) == symbols[:, 0]).float().mean().detach()
+        if attn is not None:
+            rows = torch.arange(len(at), device=at.device)[:, None].expand_as(at)[speech]
+            cut = attn.permute(0, 2, 1, 3)[rows, at[speech]]  # [N, 2, T]
+            total = F.pad(cut.cumsum(-1), (1, 0))
+            low, high = batch["low"][speech], batch["high"][speech]
+            total_now = total[:, 0].gather(1, high[:, None] + 1) - total[:, 0].gather(1, low[:, None])
+            total_next = total[:, 1].gather(1, high[:, None] + 2) - total[:, 1].gather(1, low[:, None] + 1)
+            out["attn"] = -(torch.log(total_now.clamp(min=1e-5)).mean() + torch.log(total_next.clamp(min=1e-5)).mean()) / 2
+        some = torch.randperm(len(at))[: -(-len(at) // MEL_SHARE)]  # Decoder costs as much as the trunk: a share of the rows
+        mel = self.decoder((hidden * speech[..., None])[some].transpose(1, 2)).float()
+        mask = speech[some].repeat_interleave(2, 1)[:, None].float()
+        out["mel"] = ((mel - batch["mel"][some]).abs() * mask).sum() / (mask.sum() * mel.shape[1])
+        return out
+
+
+def total_loss(parts: Dict[str, Tensor]) -> Tensor:
+    return parts["code"] + 0.25 * parts["aux_mid"] + 0.15 * parts["aux_last"] + 0.3 * parts["attn"] + 1.5 * parts["mel"]
+
+
+def build(work: Path, overrides: Dict[str, Any]) -> Model:
+    vocab = phonemes.vocabulary()
+    cfg = GPTConfig(vocab=len(vocab), voices=len(VOICES), **overrides)
+    return Model(cfg, share_matrix(vocab))
+
+
+def rate(done: float, warm: float = 0.01, flat: float = 0.5, floor: float = 0.04) -> float:
+    """Warm-up, constant, then linear to the floor: any point of the constant part can be extended."""
+    if done < warm:
+        return (done + 1e-3) / (warm + 1e-3)
+    return 1.0 if done < flat else max(floor, 1 - (1 - floor) * (done - flat) / (1 - flat))
+
+
+class Peers:
+    """Data-parallel ranks of one thread each (RANK and WORLD in the environment, meeting in WORK/rendezvous).
+
+    On a busy machine two ranks that meet once a step beat two threads that meet at every operation.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD", 1))
+        if self.world > 1:
+            torch.distributed.init_process_group(
+                "gloo", init_method=f"file://{work.resolve()}/rendezvous", rank=self.rank, world_size=self.world
+            )
+
+    def mean(self, params: List[nn.Parameter], extra: List[float]) -> List[float]:
+        """Average gradients (and a few numbers) over the ranks, in place."""
+        if self.world == 1:
+            return extra
+        flat = torch.cat([p.grad.reshape(-1) for p in params] + [torch.tensor(extra, device=params[0].device)])
+        torch.distributed.all_reduce(flat)
+        flat /= self.world
+        at = 0
+        for p in params:
+            p.grad.copy_(flat[at : at + p.numel()].view_as(p))
+            at += p.numel()
+        return flat[at:].tolist()
+
+
+def train(args: argparse.Namespace) -> None:
+    work, dev = args.work, device()
+    peers = Peers(work)
+    seed_all(2)
+    vocab = phonemes.vocabulary()
+    spk = vocab["[spk_emb]"]
+    model = build(work, {}).to(dev)
+    corpus = Corpus(work, VOICES, vocab)
+    matrices = [p for n, p in model.named_parameters() if n.startswith("gpt.layers") and p.dim() == 2]
+    known = {id(p) for p in matrices}
+    others = [p for n, p in model.named_parameters() if id(p) not in known and p.requires_grad]
+    muon = Muon(matrices, lr=args.muon)
+    adam = torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    ema = copy.deepcopy(model)
+    step, spent = 0, 0.0
+    path = work / "ckpt" / "gpt.pt"
+    if path.exists():
+        state = torch.load(path, map_location=dev, weights_only=False)
+        model.load_state_dict(state["model"])
+        ema.load_state_dict(state["ema"])
+        muon.load_state_dict(state["muon"])
+        adam.load_state_dict(state["adam"])
+        step, spent = state["step"], state["spent"]
+    else:
+        sample = np.concatenate([i.mel[:, ::7].astype(np.float32) for i in corpus.items[:: max(1, len(corpus.items) // 300)]], 1)
+        for m in (model, ema):
+            m.decoder.coef.data = torch.from_numpy(np.sqrt((sample**2).mean(1)))[None, :, None].to(dev)
+    frames = sum(len(i.codes) for i in corpus.items)
+    print(f"{len(corpus.items)} clips, {frames * 0.032 / 3600:.2f} h, {sum(p.numel() for p in model.gpt.layers.parameters())} in layers")
+    log = Log(work / "log" / "gpt.jsonl")
+    rng = np.random.default_rng(step * 7 + peers.rank)
+    torch.manual_seed(step * 7 + peers.rank)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    done = spent / (args.minutes * 60)
+    began, seen, sums = time.time(), 0, {}
+    saved = time.time()
+
+    def checkpoint() -> None:
+        save(path, model=model.state_dict(), ema=ema.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(),
+             step=step, spent=spent + time.time() - began)  # fmt: skip
+
+    while True:
+        for items in corpus.batches(args.tokens, 160 if step < args.short else 10**6, rng):
+            if done >= 1 or (args.steps and step >= args.steps):
+                if not peers.rank:
+                    checkpoint()
+                return
+            factor = rate(done)
+            for group, base in ((muon.param_groups[0], args.muon), (adam.param_groups[0], args.lr)):
+                group["lr"] = base * factor
+            batch = {k: v.to(dev) for k, v in collate(items, vocab, rng, 0.06).items()}
+            with autocast(dev):
+                parts = model.losses(batch, spk)
+            loss = total_loss(parts)
+            muon.zero_grad()
+            adam.zero_grad()
+            loss.backward()
+            stop = 1e6 if (work / "STOP").exists() else 0.0
+            elapsed = peers.mean(trained, [spent + time.time() - began + stop])[0]
+            done = elapsed / (args.minutes * 60)
+            nn.utils.clip_grad_norm_(others, 1.0)
+            muon.step()
+            adam.step()
+            step += 1
+            if peers.rank:
+                continue
+            with torch.no_grad():
+                keep = min(0.995, step / (step + 20))
+                for a, b in zip(ema.parameters(), model.parameters()):
+                    a.lerp_(b, 1 - keep)
+            seen += batch["ids"].numel()
+            for k, v in parts.items():
+                sums[k] = sums.get(k, 0.0) + v.item()
+            if step % 25 == 0:
+                log.write(step=step, min=elapsed / 60, lr=factor, pos=seen, **{k: v / 25 for k, v in sums.items()})
+                sums = {}
+            if step % 300 == 0:
+                log.write(step=step, valid=validate(ema, corpus, spk, vocab, dev))
+            if time.time() - saved > args.save:
+                checkpoint()
+                saved = time.time()
+
+
+@torch.no_grad()
+def validate(model: Model, corpus: Corpus, spk: int, vocab: Dict[str, int], dev: torch.device) -> Dict[str, float]:
+    rng, sums, count = np.random.default_rng(0), {}, 0
+    items = sorted(corpus.valid, key=len)[:96]
+    for i in range(0, len(items), 16):
+        batch = {k: v.to(dev) for k, v in collate(items[i : i + 16], vocab, rng, 0.0).items()}
+        with autocast(dev):
+            parts = model.losses(batch, spk)
+        for k, v in parts.items():
+            sums[k] = sums.get(k, 0.0) + v.item()
+        count += 1
+    return {k: round(v / max(count, 1), 4) for k, v in sums.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".mini"))
+    parser.add_argument("--minutes", type=float, default=90, help="training time the schedule is laid out for, over all runs")
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=6144, help="positions a step")
+    parser.add_argument("--short", type=int, default=150, help="steps on short clips only at the start")
+    parser.add_argument("--muon", type=float, default=0.02)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--save", type=float, default=120.0, help="seconds between checkpoints")
+    args = parser.parse_args()
+    if "OMP_NUM_THREADS" in os.environ:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    train(args)
+
+
+if __name__ == "__main__":
+    main()

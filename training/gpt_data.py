@@ -1,0 +1,132 @@
+"""Batches for the GPT: symbols, codes, mels and which symbol is heard at every step."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import data
+from .nets import EOS, MELS
+from .teacher import FRAME
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+from chattts_onnx.text import mandarin, phonemes  # noqa: E402
+
+SPEEDS = {0.8: 3, 0.9: 4, 1.0: 5, 1.1: 6, 1.25: 7}
+SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
+NOOPS = [t for t in phonemes.SPECIALS if t.startswith(("[laugh", "[oral_", "[break_", "[music", "[pure", "[undef", "[v_b"))]
+
+
+def share_matrix(vocab: Dict[str, int]) -> Tensor:
+    """Which parts (final, tone) each Mandarin symbol is made of."""
+    parts = [*mandarin.FINALS, *mandarin.TONES]
+    out = torch.zeros(len(vocab), len(parts))
+    for final in mandarin.FINALS:
+        for tone in mandarin.TONES:
+            row = vocab[final + tone]
+            out[row, parts.index(final)] = out[row, parts.index(tone)] = 1.0
+    return out
+
+
+class Item:
+    """One clip: prompt ids, codes, mel and the symbol span of every step."""
+
+    def __init__(self, row: Dict[str, Any], codes: np.ndarray, mel: np.ndarray, vocab: Dict[str, int], voice: int) -> None:
+        self.voice, self.mel, self.name = voice, mel, str(row["id"])
+        self.codes = codes.astype(np.int64).T  # [T, 4]
+        unknown = vocab["[UNK]"]
+        speed = f"[speed_{SPEEDS.get(row['speed'], 5)}]"
+        names = ["[Stts]", "[spk_emb]", speed, *row["tokens"], "[Ptts]"]
+        self.ids = np.array([vocab.get(n, unknown) for n in names], np.int64)
+        ends = np.cumsum(row["frames"]) * FRAME  # lead, tokens..., tail: positions 2, 3.., last
+        steps = np.arange(len(self.codes)) * data.STEP
+        find = lambda at: np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1) + 2
+        self.low, self.mid, self.high = find(steps), find(steps + data.STEP // 2), find(steps + data.STEP - 1)
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.codes)
+
+
+class Corpus:
+    def __init__(self, work: Path, voices: Sequence[str], vocab: Dict[str, int]) -> None:
+        self.vocab = vocab
+        self.items: List[Item] = []
+        self.valid: List[Item] = []
+        for n, row in enumerate(data.rows(work)):
+            path = work / "codes" / f"{row['id']}.npy"
+            if not path.exists() or row["voice"] not in voices or len(row["tokens"]) + 4 > 400:
+                continue
+            item = Item(row, np.load(path), data.load_mel(work, row).numpy(), vocab, list(voices).index(row["voice"]))
+            if len(item) < SIZES[-1] and item.mel.shape[1] == 2 * len(item.codes):
+                # every 100th non-composite clip is held out for the loss curve
+                (self.valid if n % 100 == 7 and not row["id"].startswith("cp") else self.items).append(item)
+
+    def batches(self, tokens: int, longest: int, rng: np.random.Generator) -> Iterator[List[Item]]:
+        """One pass: shuffled, bucketed by padded size, about `tokens` positions a batch."""
+        pool: Dict[int, List[Item]] = {}
+        order = rng.permutation(len(self.items))
+        ready: List[List[Item]] = []
+        for i in order:
+            item = self.items[i]
+            size = next(s for s in SIZES if s > len(item))
+            if size > longest:
+                continue
+            bucket = pool.setdefault(size, [])
+            bucket.append(item)
+            if len(bucket) >= max(1, tokens // size):
+                ready.append(bucket)
+                pool[size] = []
+        ready += [b for b in pool.values() if b]
+        for i in rng.permutation(len(ready)):
+            yield ready[i]
+
+
+def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, noise: float) -> Dict[str, Tensor]:
+    """Pad to one size. Frame t of row b is predicted at position `at[b, t]`; step T predicts the end."""
+    rows = len(items)
+    longest = max(len(i) for i in items) + (1 if noise else 0)
+    size = next(s for s in SIZES if s >= longest)
+    frames = max(len(i.codes) for i in items) + 1
+    ids = np.zeros((rows, size), np.int64)
+    is_code = np.zeros((rows, size), bool)
+    codes_in = np.zeros((rows, size, 4), np.int64)
+    target = np.full((rows, frames, 4), -100, np.int64)
+    at = np.zeros((rows, frames), np.int64)
+    low, high = np.zeros((rows, frames), np.int64), np.zeros((rows, frames), np.int64)
+    aux = np.full((rows, frames, 3), -100, np.int64)
+    mel = np.zeros((rows, MELS, 2 * frames), np.float32)
+    for b, item in enumerate(items):
+        prompt, lo, mid, hi = item.ids, item.low, item.mid, item.high
+        if noise and rng.random() < 0.06:  # a tag that changes nothing must be heard as nothing
+            k = int(rng.integers(3, len(prompt)))
+            prompt = np.insert(prompt, k, vocab[NOOPS[rng.integers(len(NOOPS))]])
+            lo, mid, hi = (x + (x >= k) for x in (lo, mid, hi))
+        elif noise and rng.random() < 0.1 and prompt[-2] == vocab["."]:  # a sentence without its full stop
+            last = len(prompt) - 2
+            prompt = np.delete(prompt, last)
+            lo, mid, hi = (np.minimum(x, last) for x in (lo, mid, hi))
+        p, t = len(prompt), len(item.codes)
+        ids[b, :p] = prompt
+        is_code[b, p : p + t] = True
+        given = item.codes
+        if noise:
+            given = given.copy()
+            wrong = rng.random(given.shape) < noise
+            given[wrong] = rng.integers(0, EOS, int(wrong.sum()))
+            stale = np.flatnonzero(rng.random(t) < noise)
+            given[stale] = item.codes[np.maximum(stale - 1, 0)]
+        codes_in[b, p : p + t] = given
+        target[b, :t], target[b, t] = item.codes, EOS
+        at[b, : t + 1] = np.arange(p - 1, p + t)
+        low[b, :t], high[b, :t] = lo, hi
+        for k in range(3):
+            aux[b, :t, k] = prompt[np.minimum(mid + k, p - 1)]
+        mel[b, :, : 2 * t] = item.mel
+    out = dict(ids=ids, is_code=is_code, codes=codes_in, target=target, at=at, low=low, high=high, aux=aux, mel=mel)
+    tensors = {k: torch.from_numpy(v) for k, v in out.items()}
+    tensors["voice"] = torch.tensor([i.voice for i in items])
+    return tensors

@@ -1,0 +1,177 @@
+"""Train Vocos, then polish Decoder and Vocos together: `python -m training.vocoder --work DIR`.
+
+Stage 1: log-mel of real audio -> waveform, multi-resolution STFT and mel losses.
+Stage 2 (--polish): hidden states of the frozen GPT -> Decoder -> mel -> Vocos -> waveform, same losses
+plus the mel's own, so the vocoder hears what it will be given; --gan adds discriminators to either.
+"""
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import data
+from .discriminators import Discriminators
+from .nets import HOP, MelSpectrogram, Vocos
+from .tools import Log, autocast, cosine, device, save, seed_all
+
+VOCOS = dict(dim=224, inter=672, blocks=6)
+RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
+
+
+class SpectralLoss(nn.Module):
+    """Log-magnitude and spectral-convergence distances at several resolutions, and an 80-band log-mel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for n, _ in RESOLUTIONS:
+            self.register_buffer(f"w{n}", torch.hann_window(n))
+        self.mel = MelSpectrogram(1024, 256, 80)
+
+    def magnitude(self, x: Tensor, n: int, hop: int) -> Tensor:
+        spec = torch.stft(x, n, hop, window=getattr(self, f"w{n}"), return_complex=True)
+        return torch.sqrt(spec.real.square() + spec.imag.square() + 1e-7)
+
+    def forward(self, out: Tensor, real: Tensor) -> Tuple[Tensor, Tensor]:
+        total = out.new_zeros(())
+        for n, hop in RESOLUTIONS:
+            a, b = self.magnitude(out, n, hop), self.magnitude(real, n, hop)
+            total = total + (a.log() - b.log()).abs().mean() + (a - b).norm() / (b.norm() + 1e-3)
+        mel = (torch.log(self.mel.fb.t() @ self.mel.magnitude(out) + 1e-4) - torch.log(self.mel.fb.t() @ self.mel.magnitude(real) + 1e-4)).abs().mean()
+        return total / len(RESOLUTIONS), mel
+
+
+def load_vocos(work: Path) -> Vocos:
+    model = Vocos(**VOCOS)
+    path = work / "ckpt" / "polish.pt"
+    path = path if path.exists() else work / "ckpt" / "vocos.pt"
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["ema"])
+    return model.eval()
+
+
+def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -> Iterator[Tuple[Tensor, Tensor]]:
+    """(log-mel [B, 100, frames], audio [B, (frames-1)*HOP]) slices of real clips, mels with their true context."""
+    rows = [r for r in data.rows(work) if r["samples"] > frames * HOP + 2 * HOP]
+    audio = [data.load_audio(work, r) for r in rows]
+    mels = [data.load_mel(work, r) for r in rows]
+    while True:
+        m, a = [], []
+        for i in rng.integers(0, len(rows), size):
+            at = int(rng.integers(0, mels[i].shape[1] - frames))
+            m.append(mels[i][:, at : at + frames])
+            a.append(torch.from_numpy(audio[i][at * HOP : (at + frames - 1) * HOP].astype(np.float32) / 32768))
+        yield torch.stack(m).float(), torch.stack(a)
+
+
+def train(args: argparse.Namespace) -> None:
+    seed_all(3)
+    work, dev = args.work, device()
+    vocos = Vocos(**VOCOS).to(dev)
+    spectral = SpectralLoss().to(dev)
+    rng = np.random.default_rng(int(time.time()))
+    params: List[nn.Parameter] = list(vocos.parameters())
+    path = work / "ckpt" / ("polish.pt" if args.polish else "vocos.pt")
+    feeder = None
+    if args.polish:
+        from .polish import HiddenBatches
+
+        feeder = HiddenBatches(work, args.batch, args.frames, rng)
+        params = params + [p for p in feeder.decoder.parameters() if p.requires_grad]
+        source: Iterator[Tuple[Tensor, Tensor]] = iter(feeder)
+        vocos.load_state_dict(load_vocos(work).state_dict())
+    else:
+        source = real_batches(work, args.batch, args.frames, rng)
+    optimizer = torch.optim.AdamW(params, lr=args.lr, betas=(0.8, 0.99), weight_decay=0.01)
+    start, spent = 0, 0.0
+    judge = Discriminators().to(dev) if args.gan else None
+    judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=args.lr / 2, betas=(0.8, 0.99)) if judge else None
+    if path.exists():
+        state = torch.load(path, map_location=dev, weights_only=False)
+        vocos.load_state_dict(state["model"])
+        start = state["step"]
+        if not args.fresh:
+            spent = state["spent"]
+        if feeder is not None:
+            feeder.decoder.load_state_dict(state["decoder"])
+        if judge and state.get("judge"):
+            judge.load_state_dict(state["judge"])
+    ema = {k: v.detach().clone() for k, v in vocos.state_dict().items()}
+    ema_decoder = {k: v.detach().clone() for k, v in feeder.decoder.state_dict().items()} if feeder else {}
+    log = Log(work / "log" / ("polish.jsonl" if args.polish else "vocoder.jsonl"))
+    sums: Dict[str, float] = {}
+    began = time.time()
+
+    def checkpoint(step: int) -> None:
+        save(path, model=vocos.state_dict(), ema=ema, step=step, spent=spent + time.time() - began,
+             decoder=feeder.decoder.state_dict() if feeder else None, ema_decoder=ema_decoder,
+             judge=judge.state_dict() if judge else None)  # fmt: skip
+
+    for step in itertools.count(start):
+        done = (spent + time.time() - began) / (args.minutes * 60)
+        if done >= 1 or (args.steps and step >= args.steps):
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * cosine(done, 0.02)
+        mel, audio = next(source)
+        mel, audio = mel.to(dev), audio.to(dev)
+        mel_loss = feeder.mel_loss if feeder is not None else mel.new_zeros(())
+        with autocast(dev):
+            features = vocos.backbone(mel)
+        out = vocos.head(features.float())
+        edge = 2 * HOP  # the slice's ends lack the context that the whole clip would give
+        out, audio = out[:, edge:-edge], audio[:, edge:-edge]
+        stft, mel80 = spectral(out, audio)
+        parts = {"stft": stft, "mel": mel80, "mel_in": mel_loss}
+        loss = stft + 2 * mel80 + 2 * mel_loss
+        if judge and judge_optimizer:
+            with autocast(dev):
+                d_loss = judge.loss_real_fake(audio, out.detach())
+            judge_optimizer.zero_grad()
+            d_loss.backward()
+            judge_optimizer.step()
+            with autocast(dev):
+                adversarial, feature = judge.loss_generator(audio, out)
+            loss = loss + args.gan * (adversarial + 2 * feature)
+            parts.update(d=d_loss, adv=adversarial, feat=feature)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(params, 5.0)
+        optimizer.step()
+        keep = min(0.99, (step - start + 1) / (step - start + 10))
+        for store, module in ((ema, vocos), (ema_decoder, feeder.decoder if feeder else None)):
+            if module is not None:
+                for k, v in module.state_dict().items():
+                    store[k].lerp_(v, 1 - keep) if v.is_floating_point() else store[k].copy_(v)
+        for k, v in parts.items():
+            sums[k] = sums.get(k, 0.0) + v.item()
+        if (step + 1) % 25 == 0:
+            log.write(step=step + 1, min=(spent + time.time() - began) / 60, **{k: v / 25 for k, v in sums.items()})
+            sums = {}
+        if (step + 1) % 200 == 0:
+            checkpoint(step + 1)
+    checkpoint(step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".mini"))
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=52)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--polish", action="store_true", help="stage 2, needs a trained GPT")
+    parser.add_argument("--gan", type=float, default=0.0, help="weight of the adversarial loss")
+    parser.add_argument("--fresh", action="store_true", help="restart the schedule, keep the weights")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
