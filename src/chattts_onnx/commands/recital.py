@@ -267,7 +267,8 @@ class Recital:
         speed = f"real-time factor {wall / tally.seconds:.2f}" if tally.seconds else "nothing new to speak"
         first = f", first audio after {tally.first:.2f} s" if tally.first is not None else ""
         seed = tally.options.get("seed")
-        return f"{where}: {tally.seconds:.2f} s of speech in {wall:.2f} s, {speed}{first}, seed {seed}, model {self._model}"
+        how_fast = f"{tally.seconds:.2f} s of speech in {wall:.2f} s, {speed}{first}"
+        return f"{where}: {how_fast}, seed {seed}, model {self._model}"
 
 
 def _write(path: Path, samples: Iterable[Samples], rate: int, format_: Optional[str]) -> None:
