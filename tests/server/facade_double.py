@@ -37,7 +37,7 @@ class SineVoices:
                 raise UnknownVoiceError(str(spec), self.names)
         return spec
 
-    def add(self, voice):
+    def add(self, voice, *, save=True):
         self.names.append(voice.name)
 
     def remove(self, name):
@@ -49,6 +49,7 @@ class SineStream:
         self._facade = facade
         self._chunks = self._make(text, options)
         self._cancelled = threading.Event()
+        self._inside = False
         self.prompt_tokens = len(text)
         self.tokens = 0
         self.segments = []
@@ -63,11 +64,19 @@ class SineStream:
             raise StopIteration from None
 
     def close(self):
+        """As the façade's: what the engine still holds of it is given up at once, whoever is reading."""
         self._cancelled.set()
+        self._leave(aborted=True)
+
+    def _leave(self, *, aborted):
+        if self._inside:
+            self._inside = False
+            self._facade.end(aborted=aborted)
 
     def _make(self, text, options):
         facade = self._facade
         facade.begin()
+        self._inside = True
         try:
             rate = options.sample_rate or RATE
             key = f"{options.voice}|{options.seed}|{options.temperature_tag}"
@@ -87,7 +96,7 @@ class SineStream:
                     position += count
                 self.segments.append(SimpleNamespace(attempts=1))
         finally:
-            facade.end()
+            self._leave(aborted=self._cancelled.is_set())
 
 
 class SineFacade:
@@ -145,9 +154,10 @@ class SineFacade:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
 
-    def end(self):
+    def end(self, *, aborted):
         with self._lock:
             self.running -= 1
+            self.aborted += aborted
 
     def wait(self, cancelled):
         until = time.monotonic() + self.step_seconds
@@ -158,8 +168,6 @@ class SineFacade:
                 break
             time.sleep(0.002)
         if cancelled.is_set():
-            with self._lock:
-                self.aborted += 1
             raise RequestAbortedError("aborted")
         self.steps += 1
 

@@ -19,7 +19,7 @@ from chattts_onnx.errors import ChatTTSError
 from chattts_onnx.server.auth import PROBES, ApiKeys, RequireKey
 from chattts_onnx.server.backend import Backend, load_backend
 from chattts_onnx.server.context import ServerContext
-from chattts_onnx.server.error_responses import RequestError, handle_error
+from chattts_onnx.server.error_responses import RequestError, error_handler
 from chattts_onnx.server.middleware import AccessLog, CheckHost, LimitBody, RequestIds
 from chattts_onnx.server.openapi import describe_errors
 from chattts_onnx.server.routes import health, memory, models, page, speech, tts, voices, websocket
@@ -67,8 +67,9 @@ def create_app(settings: ServerSettings, load: Loader = load_backend) -> FastAPI
         openapi_url="/openapi.json" if settings.docs else None,
     )
     app.state.context = context
+    handle = error_handler(context.metrics.count)
     for kind in (RequestError, ChatTTSError, RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, handle_error)
+        app.add_exception_handler(kind, handle)
     for router in (
         speech.router(context), voices.router(context), models.router(context), tts.router(context),
         websocket.router(context), health.router(context), page.router(),

@@ -67,6 +67,7 @@ class RequireKey:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as the ASGI standard has it."""
         if scope["type"] not in ("http", "websocket") or not self._keys or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return

@@ -22,15 +22,29 @@ class Chunk(Protocol):
     """As `chattts_onnx.speech.AudioChunk`."""
 
     @property
-    def samples(self) -> npt.NDArray[np.float32]: ...
+    def samples(self) -> npt.NDArray[np.float32]:
+        """Mono sound."""
+        ...
+
     @property
-    def sample_rate(self) -> int: ...
+    def sample_rate(self) -> int:
+        """In Hz."""
+        ...
+
     @property
-    def segment(self) -> int: ...
+    def segment(self) -> int:
+        """Index of the segment it belongs to."""
+        ...
+
     @property
-    def text_span(self) -> Tuple[int, int]: ...
+    def text_span(self) -> Tuple[int, int]:
+        """Where that segment stands in the text."""
+        ...
+
     @property
-    def start(self) -> float: ...
+    def start(self) -> float:
+        """Seconds from the beginning of the speech."""
+        ...
 
 
 class Speech(Protocol):
@@ -64,7 +78,10 @@ class Backend(Protocol):
     """A model that speaks."""
 
     @property
-    def manifest(self) -> Any: ...
+    def manifest(self) -> Any:
+        """A `chattts_onnx.config.Manifest`."""
+        ...
+
     @property
     def voices(self) -> Any:
         """A `chattts_onnx.voices.VoiceLibrary`."""
@@ -82,7 +99,9 @@ class Backend(Protocol):
         """Figures of the engine; may block while the engine is wedged."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop the engine."""
+        ...
 
 
 class LocalBackend:

@@ -73,8 +73,10 @@ class ServerContext:
         for part in spec.split("+"):
             name, colon, weight = part.partition(":")
             target = name if name in names else aliases.get(name, name)
-            if target not in names and name in OPENAI_VOICES and names:
-                target = names[OPENAI_VOICES.index(name) % len(names)]
+            if target not in names and name in OPENAI_VOICES:
+                index = OPENAI_VOICES.index(name)
+                # A model without named voices still has its seeds.
+                target = names[index % len(names)] if names else str(index + 1)
             if target not in names and not target.isdigit():
                 message = f"unknown voice {name!r}: use one of GET /v1/audio/voices, or a number as seed"
                 raise invalid(message, "voice", "unknown_voice")

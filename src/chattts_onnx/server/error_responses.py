@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
+from typing import Any, Callable, Coroutine, Dict, List, Mapping, Optional, Tuple, Type
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -41,6 +41,10 @@ class ErrorBody:
         return Response(
             dumps(self.json()), status_code=self.status, headers=dict(self.headers), media_type="application/json"
         )
+
+
+_ROUTES = {"/v1/audio/speech": "speech", "/tts": "tts", "/v1/audio/voices": "voices"}
+"""Path to the ``route`` label of a metric; any other path is one label, so that nobody can make up more."""
 
 
 class RequestError(Exception):
@@ -126,9 +130,22 @@ def failure_reason(error: BaseException) -> str:
     return error_body(error).code or "invalid"
 
 
-async def handle_error(_: Request, error: Exception) -> Response:
-    """Exception handler for every error class this module knows."""
-    return error_body(error).response()
+Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
+
+
+def error_handler(count: Callable[[str, int, str], None]) -> Handler:
+    """Exception handler for every error class this module knows.
+
+    Args:
+        count: told the route, status and reason of each refusal.
+    """
+
+    async def handle(request: Request, error: Exception) -> Response:
+        body = error_body(error)
+        count(_ROUTES.get(request.scope["path"], "other"), body.status, failure_reason(error))
+        return body.response()
+
+    return handle
 
 
 def dumps(value: Any) -> bytes:

@@ -68,7 +68,7 @@ class DrainingServer(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def handle_exit(self, sig: int, frame: Optional[FrameType]) -> None:
+    def handle_exit(self, sig: int, frame: Optional[FrameType]) -> None:  # noqa: ARG002 - uvicorn's signature
         """The first signal drains, the second stops."""
         self._signals += 1
         if self._signals > 1:
@@ -92,14 +92,12 @@ class DrainingServer(uvicorn.Server):
         if not await lifecycle.drain(limit):
             log.warning("%d requests were not finished in time and are cut", lifecycle.in_flight)
             self.exit_code = SPEECH_CUT
-            self.force_exit = True
         self.should_exit = True
 
     def _stop_failed(self) -> None:
         failure = self._context.lifecycle.failure
         loaded = self._context.backend is not None
         self.exit_code = ENGINE_DIED if loaded or not isinstance(failure, ChatTTSError) else failure.exit_code
-        self.force_exit = True
         self.should_exit = True
 
     def _banner(self) -> None:
@@ -109,12 +107,12 @@ class DrainingServer(uvicorn.Server):
             for listening in server.sockets:
                 port = listening.getsockname()[1]
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "127.0.0.1") else settings.host  # noqa: S104
+        access = "keys required" if settings.api_keys else "no key"
         lines = [
             f"chattts is listening on {settings.host}:{port}",
             f"  page      http://{host}:{port}/",
             f"  OpenAI    http://{host}:{port}/v1   (POST /v1/audio/speech)",
-            f"  slots {settings.slot_count}, queue {settings.queue_length}, "
-            f"{'keys required' if settings.api_keys else 'no key'}; the model is loading",
+            f"  slots {settings.slot_count}, queue {settings.queue_length}, {access}; the model is loading",
         ]
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
@@ -148,7 +146,7 @@ def configuration(app: Any, settings: ServerSettings) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=10,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=1 << 16,
         ws_max_size=1 << 16,
         lifespan="on",

@@ -38,7 +38,7 @@ class Lifecycle:
         self._working = 0
         self._progress_at = clock()
         self._idle: List[asyncio.Future[None]] = []
-        self._on_failure: List[Callable[[], None]] = []
+        self._on_failure: List[Callable[[], object]] = []
 
     @property
     def in_flight(self) -> int:
@@ -92,7 +92,7 @@ class Lifecycle:
             for callback in self._on_failure:
                 callback()
 
-    def on_failure(self, callback: Callable[[], None]) -> None:
+    def on_failure(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` once the engine cannot go on."""
         self._on_failure.append(callback)
 

@@ -65,6 +65,10 @@ class Metrics:
         for kind in ("text", "audio"):
             self.tokens.labels(kind)
 
+    def count(self, route: str, status: int, reason: str) -> None:
+        """One request has ended like this."""
+        self.requests.labels(route, str(status), reason).inc()
+
     def bind(self, *, running: Callable[[], int], waiting: Callable[[], int], in_flight: Callable[[], int]) -> None:
         """Read the gauges from whoever knows, at the moment of asking: they cannot drift."""
         self.running.set_function(running)

@@ -40,6 +40,7 @@ class RequestIds:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as the ASGI standard has it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -70,6 +71,7 @@ class AccessLog:
         self._suppressed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as the ASGI standard has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -132,6 +134,7 @@ class CheckHost:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as the ASGI standard has it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -167,6 +170,7 @@ class LimitBody:
         self._upload_limit = upload_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, as the ASGI standard has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

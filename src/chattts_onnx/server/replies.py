@@ -86,6 +86,7 @@ class SpeechReply(Response):
         self._route = route
         self._whole = whole
         self._started = False
+        self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request; never raises for what a client or the engine did."""
@@ -95,7 +96,9 @@ class SpeechReply(Response):
             gone = asyncio.ensure_future(_disconnected(receive))
             try:
                 await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-                # A reply that was finished in the same moment counts as finished.
+                if self._ended:
+                    # The server reports a disconnect after the last byte too: that is a reply that was finished.
+                    await asyncio.wait({work})
                 outcome = work.result() if work.done() else (CLIENT_GONE, "disconnected")
             finally:
                 for task in (work, gone):
@@ -164,6 +167,7 @@ class SpeechReply(Response):
             # Returning without an end makes the HTTP server break the connection.
             return body.status, failure_reason(error)
         response = body.response()
+        self._ended = True
         await send({"type": "http.response.start", "status": body.status, "headers": response.raw_headers})
         await send({"type": "http.response.body", "body": response.body})
         return body.status, failure_reason(error)
@@ -190,13 +194,14 @@ class SpeechReply(Response):
             if not part and not last:
                 continue
             message = {"type": "http.response.body", "body": part, "more_body": not last}
+            self._ended = last
             try:
                 await asyncio.wait_for(send(message), limit)
             except asyncio.TimeoutError:
                 raise SlowReaderError from None
 
     def _record(self, status: int, reason: str, request_id: str) -> None:
-        self._context.metrics.requests.labels(self._route, str(status), reason).inc()
+        self._context.metrics.count(self._route, status, reason)
         measured = self._job.measured
         first, factor = measured.first_audio_seconds, measured.real_time_factor
         log.info(

@@ -11,9 +11,11 @@ import argparse
 import dataclasses
 import difflib
 import hashlib
+import importlib
 import logging
 import os
 import re
+import sys
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union, get_type_hints
@@ -301,13 +303,11 @@ def _warn_unknown(given: Mapping[str, Any], known: Union[List[str], Tuple[str, .
 
 
 def _read_toml(path: Path) -> Dict[str, Any]:
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     try:
-        import tomllib
+        tomllib = importlib.import_module(name)
     except ImportError:
-        try:
-            import tomli as tomllib
-        except ImportError:
-            raise MissingExtraError("tomli", "server", "reading a TOML file on this Python") from None
+        raise MissingExtraError("tomli", "server", "reading a TOML file on this Python") from None
     try:
         with path.open("rb") as file:
             return dict(tomllib.load(file))

@@ -30,8 +30,4 @@ STYLE_WORDS: Tuple[Tuple[str, str, int], ...] = (
 def style_of(instructions: str) -> Dict[str, Any]:
     """Speech options that ``instructions`` ask for; empty if nothing in them is understood."""
     lowered = instructions.lower()
-    found: Dict[str, Any] = {}
-    for pattern, name, level in STYLE_WORDS:
-        if re.search(rf"(?<![a-z])(?:{pattern})", lowered):
-            found[name] = level
-    return found
+    return {name: level for pattern, name, level in STYLE_WORDS if re.search(rf"(?<![a-z])(?:{pattern})", lowered)}

@@ -211,17 +211,17 @@ class TimeLimit:
         self._seconds = max(seconds, 0.0)
         self.expired = False
 
-    def __enter__(self) -> TimeLimit:
-        task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire, task)
-        return self
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
-    def _expire(self, task: asyncio.Task[Any]) -> None:
+    def _expire(self) -> None:
         self.expired = True
-        task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def fingerprint(text: str) -> str:

@@ -136,17 +136,17 @@ async def _fields(form: FormData) -> Tuple[str, str, bytes]:
 def _store(context: ServerContext, name: str, transcript: str, data: bytes) -> None:
     backend = context.require_backend()
     if data[:1] == b"{":
-        backend.voices.add(_voice_file(name, data))
+        backend.voices.add(_voice_file(name, data), save=False)
         return
     if not transcript:
         message = "cloning needs the exact words of the recording: send them as transcript"
         raise invalid(message, "transcript", "missing_required_parameter")
     waveform, sample_rate = decode(data, context.settings.max_upload_seconds)
-    backend.voices.add(backend.clone(name, waveform, sample_rate, transcript))
+    backend.voices.add(backend.clone(name, waveform, sample_rate, transcript), save=False)
 
 
 def _voice_file(name: str, data: bytes) -> Any:
-    from chattts_onnx.voices import Voice
+    from chattts_onnx import Voice
 
     if len(data) > _MAX_VOICE_FILE:
         raise invalid(f"a voice file has at most {_MAX_VOICE_FILE} bytes", "audio_sample", "invalid_voice")

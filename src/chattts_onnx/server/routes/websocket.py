@@ -187,7 +187,7 @@ class _Session:
             reason, status, error_seen = failure_reason(error), body.status, True
             await _send_error(self._socket, error)
         finally:
-            self._context.metrics.requests.labels("websocket", str(status), reason).inc()
+            self._context.metrics.count("websocket", status, reason)
         await self._send({"type": "audio.done", "sentence_index": index, "total_bytes": sent, "error": error_seen})
         return usage(job) if job is not None else {}
 
