@@ -44,7 +44,8 @@ def test_samples_reach_a_piped_player(tmp_path: Path, programs: Callable[[str, s
     play([sound()[:100], sound()[100:]], RATE)
     heard = np.frombuffer((tmp_path / "heard").read_bytes(), "<i2")
     np.testing.assert_allclose(heard / 32767, sound(), atol=1e-4)
-    assert (tmp_path / "arguments").read_text().split() == [
+    arguments = (tmp_path / "arguments").read_text().split()
+    assert arguments == [
         "-q",
         "-t",
         "raw",

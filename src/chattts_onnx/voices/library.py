@@ -291,7 +291,7 @@ class VoiceLibrary:
             highest = int(voice.prompt_codes.max())
             if highest >= self._code_limit:
                 raise VoiceFormatError(
-                    f"the voice {voice.name!r} has the code {highest}, and this model only those below {self._code_limit}: "
+                    f"the voice {voice.name!r} has the code {highest}, this model only those below {self._code_limit}: "
                     "it was made for another model"
                 )
         return voice

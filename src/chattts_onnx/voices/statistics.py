@@ -8,6 +8,7 @@ NumPy does not promise that its own normal numbers stay the same between version
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class VoiceStatistics:
             ModelFormatError: it is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # From memory: NumPy leaves a damaged archive open.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 mean, std = arrays["mean"].astype(np.float32), arrays["std"].astype(np.float32)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelFormatError(f"{path} cannot be read ({error}): convert or pull the model again") from None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Tuple, Union
 
@@ -27,6 +28,7 @@ _MAX_PICKLE_BYTES = 256 * 1024
 _MAX_NUMBERS = 65536
 _MAX_ENTRIES = 64
 _MAX_STEPS = 100_000
+_MAX_VISITS = 1000
 _ITEM_BYTES = {"FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "DoubleStorage": 8}
 _REBUILD = "torch._utils._rebuild_tensor_v2"
 _PARAMETER = "torch._utils._rebuild_parameter"
@@ -74,7 +76,15 @@ def read_torch_file(data: bytes) -> Content:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _content(archive)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        struct.error,
+        zlib.error,
+    ) as error:
         raise VoiceFormatError(
             f"the .pt file cannot be read ({error}): save it again with a current PyTorch, or export it as .csv"
         ) from None
@@ -101,7 +111,7 @@ def _content(archive: zipfile.ZipFile) -> Content:
         return _floats(storage.kind, raw)
 
     found: List[Content] = []
-    _collect(_Machine(_member(archive, pickles[0], _MAX_PICKLE_BYTES), numbers).run(), found, 0)
+    _collect(_Machine(_member(archive, pickles[0], _MAX_PICKLE_BYTES), numbers).run(), found, [0], 0)
     if len(found) != 1:
         raise VoiceFormatError(
             f"the .pt file holds {len(found)} tensors or strings instead of one speaker: it is no voice"
@@ -125,17 +135,19 @@ def _floats(kind: str, raw: bytes) -> npt.NDArray[Any]:
     return np.frombuffer(raw, code).astype(np.float32)
 
 
-def _collect(value: Any, found: List[Content], depth: int) -> None:
-    if depth > 8:
+def _collect(value: Any, found: List[Content], visits: List[int], depth: int) -> None:
+    # Shared references make a short file a huge tree: both its depth and its nodes are counted.
+    visits[0] += 1
+    if depth > 8 or visits[0] > _MAX_VISITS:
         raise VoiceFormatError("the .pt file is nested too deeply: it is no voice")
     if isinstance(value, np.ndarray) or (isinstance(value, str) and depth == 0):
         found.append(value)
     elif isinstance(value, Mapping):
         for item in value.values():
-            _collect(item, found, depth + 1)
+            _collect(item, found, visits, depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            _collect(item, found, depth + 1)
+            _collect(item, found, visits, depth + 1)
 
 
 class _Machine:
@@ -156,7 +168,9 @@ class _Machine:
                 if opcode == b".":
                     return self._stack.pop()
                 self._step(opcode)
-        except (IndexError, KeyError, TypeError, ValueError, UnicodeDecodeError):
+        except VoiceFormatError:
+            raise
+        except (IndexError, KeyError, TypeError, ValueError, ArithmeticError):
             raise VoiceFormatError("the .pt file is damaged: download or export it again") from None
         raise VoiceFormatError("the .pt file goes on for ever: it is no voice")
 
@@ -184,7 +198,7 @@ class _Machine:
             stack.append(_Name(f"{self._line()}.{self._line()}"))
         elif opcode == b"\x93":  # STACK_GLOBAL
             name, module = stack.pop(), stack.pop()
-            stack.append(_Name(f"{module}.{name}"))
+            stack.append(_Name(f"{_as(module, str)}.{_as(name, str)}"))
         elif opcode in (b"q", b"r"):  # BINPUT, LONG_BINPUT
             self._memo[self._index(opcode == b"r")] = stack[-1]
         elif opcode == b"\x94":  # MEMOIZE
@@ -279,7 +293,11 @@ class _Machine:
 
 
 def _pairs(items: List[Any]) -> Dict[Any, Any]:
-    return dict(zip(items[0::2], items[1::2]))
+    keys = items[0::2]
+    # Hashing a tuple walks it, and a nest of tuples is endless or deeper than the stack.
+    if len(items) % 2 or any(type(key) not in (str, int) for key in keys):
+        raise ValueError
+    return dict(zip(keys, items[1::2]))
 
 
 def _as(value: Any, kind: Any) -> Any:
