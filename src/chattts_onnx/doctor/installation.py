@@ -145,8 +145,10 @@ def check_hubs() -> Sequence[Finding]:
 
 def _answer(address: str) -> Optional[str]:
     """None if the address answers, else why not."""
-    request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - of our own table, or the user's endpoint
+    if not address.startswith(("http://", "https://")):
+        return f"{address} is no http or https address"
     try:
+        request = urllib.request.Request(address, method="HEAD")  # noqa: S310 - scheme checked above
         with urllib.request.urlopen(request, timeout=5):  # noqa: S310
             return None
     except urllib.error.HTTPError as error:
