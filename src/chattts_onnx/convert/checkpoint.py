@@ -37,16 +37,18 @@ class Checkpoint:
         except ImportError:
             raise MissingExtraError("safetensors", "convert", "reading a checkpoint") from None
         if not path.is_file():
-            raise CheckpointError(f"{path} is missing: give a directory in the published layout (asset/…) or pull it again")
+            raise CheckpointError(
+                f"{path} is missing: give a directory in the published layout (asset/…) or pull it again"
+            )
         try:
-            self._file: Any = safe_open(str(path), framework="np").__enter__()
+            self._file: Any = safe_open(str(path), framework="np").__enter__()  # type: ignore[no-untyped-call, unused-ignore]
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged or truncated ({error}): download it again") from None
         self._error = SafetensorError
         self.path = path
         self._left: Set[str] = set(self._file.keys())
 
-    def __enter__(self) -> Checkpoint:
+    def __enter__(self) -> Checkpoint:  # noqa: PYI034 - Self is younger than Python 3.8
         return self
 
     def __exit__(
@@ -91,7 +93,9 @@ class Checkpoint:
             )
         kind = self._file.get_slice(name).get_dtype()
         if kind not in {"F32", "F16", "F64"}:
-            raise CheckpointError(f"{self.path}: tensor {name!r} is {kind} where F32 belongs: convert the file to float32")
+            raise CheckpointError(
+                f"{self.path}: tensor {name!r} is {kind} where F32 belongs: convert the file to float32"
+            )
         try:
             array: NDArray[Any] = self._file.get_tensor(name)
         except self._error as error:
@@ -156,7 +160,9 @@ def read_json(path: Path) -> Mapping[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: give a directory in the published layout, or pull it again") from None
+        raise CheckpointError(
+            f"{path} is missing: give a directory in the published layout, or pull it again"
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}): download it again") from None
     if not isinstance(data, dict):

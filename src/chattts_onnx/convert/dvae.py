@@ -40,7 +40,9 @@ def build_decoder(checkpoint: Checkpoint, hidden_size: int, q: Quantizer) -> Tup
     return g, n_mels, context
 
 
-def build_dvae_decoder(checkpoint: Checkpoint, codes_per_book: int, num_codebooks: int, q: Quantizer) -> Tuple[GraphBuilder, int]:
+def build_dvae_decoder(
+    checkpoint: Checkpoint, codes_per_book: int, num_codebooks: int, q: Quantizer
+) -> Tuple[GraphBuilder, int]:
     """The graph ``dvae_decoder`` of docs/design.md, from ``DVAE.safetensors``; returns it and its context in frames."""
     g = GraphBuilder("dvae_decoder")
     codes = g.input("codes", np.int64, ["B", "T", num_codebooks])
@@ -88,7 +90,9 @@ def build_dvae_encoder(
         x = g.op.Gelu(conv1d(g, x, weight, bias, name, padding=1, stride=stride))  # [B, C, F], then [B, C, F/2]
     rows, width, batch_shape, _ = _blocks(g, checkpoint, "encoder.", x, out, q)  # [B*T, width]
     codes = _encode_codes(g, checkpoint, rows, width, codes_per_book, num_codebooks)  # [B*T, Q]
-    codes = g.op.Reshape(codes, g.op.Concat(g.op.Slice(batch_shape, g.ints(0), g.ints(2)), g.ints(num_codebooks), axis=0))
+    codes = g.op.Reshape(
+        codes, g.op.Concat(g.op.Slice(batch_shape, g.ints(0), g.ints(2)), g.ints(num_codebooks), axis=0)
+    )
     g.output(codes, "codes", np.int64, ["B", "T", num_codebooks])
     return g
 
@@ -209,9 +213,11 @@ def _bound(g: GraphBuilder, x: str, levels: int) -> str:
 
 def _levels(codes: int, dims: int) -> int:
     """Levels of each scalar: codes = levels ** dims, an odd number."""
-    levels = round(codes ** (1.0 / dims))
+    levels: int = round(codes ** (1.0 / dims))
     if levels**dims != codes or levels % 2 == 0:
-        raise CheckpointError(f"{codes} codes of {dims} scalars: not the same odd number of levels each, as the published model has")
+        raise CheckpointError(
+            f"{codes} codes of {dims} scalars: not the same odd number of levels each, as the published model has"
+        )
     return levels
 
 

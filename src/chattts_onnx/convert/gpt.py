@@ -13,12 +13,10 @@ import numpy as np
 
 from chattts_onnx.config import GPTConfig
 from chattts_onnx.convert.checkpoint import Checkpoint, FloatArray
-from chattts_onnx.convert.graph import GraphBuilder
+from chattts_onnx.convert.graph import Dim, GraphBuilder
 from chattts_onnx.convert.layers import rms_norm, skip_rms_norm, transposed
 from chattts_onnx.convert.quantize import Quantizer
 from chattts_onnx.errors import CheckpointError
-
-SPEAKER_TOKEN = "[spk_emb]"  # noqa: S105 - a token of a vocabulary
 
 
 def read_gpt_config(data: Mapping[str, Any], embed: Checkpoint) -> GPTConfig:
@@ -56,7 +54,9 @@ def read_gpt_config(data: Mapping[str, Any], embed: Checkpoint) -> GPTConfig:
     if kinds - {"default"}:
         raise CheckpointError(f"{source} asks for rotary positions of kind {sorted(kinds)}: only the default is built")
     if data.get("hidden_act", "silu") != "silu" or data.get("attention_bias") or data.get("mlp_bias"):
-        raise CheckpointError(f"{source} asks for another activation than silu, or for biases: only the published form is built")
+        raise CheckpointError(
+            f"{source} asks for another activation than silu, or for biases: only the published form is built"
+        )
     return config
 
 
@@ -91,7 +91,9 @@ def build_gpt(gpt: Checkpoint, embed: Checkpoint, c: GPTConfig, speaker_id: int,
             if i == 0:
                 normed = rms_norm(g, residual, q.activations(weight), c.norm_eps, "input_layernorm")
             else:
-                normed, residual = skip_rms_norm(g, normed, residual, q.activations(weight), c.norm_eps, "input_layernorm")
+                normed, residual = skip_rms_norm(
+                    g, normed, residual, q.activations(weight), c.norm_eps, "input_layernorm"
+                )
             attended, cache = _attention(g, gpt, c, i, normed, seqlens, total, rotary, q)
             caches.append(cache)
             weight = gpt.take(prefix + "post_attention_layernorm.weight", (c.hidden_size,))
@@ -113,7 +115,7 @@ def build_gpt(gpt: Checkpoint, embed: Checkpoint, c: GPTConfig, speaker_id: int,
     g.output(hidden, "hidden", np.float32, ["B", "T", c.hidden_size])
     g.output(logits, "code_logits", np.float32, ["B", c.num_codebooks, c.code_vocab_size])
     for i, (key, value) in enumerate(caches):
-        shape = ["B", c.num_kv_heads, "capacity", c.head_size]
+        shape: List[Dim] = ["B", c.num_kv_heads, "capacity", c.head_size]
         g.output(key, f"present_key_{i}", q.activation_dtype, shape)
         g.output(value, f"present_value_{i}", q.activation_dtype, shape)
     return g
@@ -130,7 +132,14 @@ def build_text_head(embed: Checkpoint, c: GPTConfig, q: Quantizer) -> GraphBuild
 
 
 def _embedding(
-    g: GraphBuilder, embed: Checkpoint, c: GPTConfig, ids: str, text_mask: str, speaker: str, speaker_id: int, q: Quantizer
+    g: GraphBuilder,
+    embed: Checkpoint,
+    c: GPTConfig,
+    ids: str,
+    text_mask: str,
+    speaker: str,
+    speaker_id: int,
+    q: Quantizer,
 ) -> str:
     with g.scope("embed"):
         zero = g.constant(0, np.int64)
@@ -172,12 +181,14 @@ def _attention(
 ) -> Tuple[str, Tuple[str, str]]:
     prefix = f"layers.{i}.self_attn."
     wide, narrow = c.num_heads * c.head_size, c.num_kv_heads * c.head_size
-    packed = np.concatenate([
-        gpt.take(prefix + "q_proj.weight", (wide, c.hidden_size)),
-        gpt.take(prefix + "k_proj.weight", (narrow, c.hidden_size)),
-        gpt.take(prefix + "v_proj.weight", (narrow, c.hidden_size)),
-    ])
-    shape = ["B", c.num_kv_heads, "capacity", c.head_size]
+    packed = np.concatenate(
+        [
+            gpt.take(prefix + "q_proj.weight", (wide, c.hidden_size)),
+            gpt.take(prefix + "k_proj.weight", (narrow, c.hidden_size)),
+            gpt.take(prefix + "v_proj.weight", (narrow, c.hidden_size)),
+        ]
+    )
+    shape: List[Dim] = ["B", c.num_kv_heads, "capacity", c.head_size]
     past_key = g.input(f"past_key_{i}", q.activation_dtype, shape)
     past_value = g.input(f"past_value_{i}", q.activation_dtype, shape)
     qkv = q.matmul(g, x, transposed(packed), "qkv_proj")  # [B, T, (heads + 2 kv_heads) * D]
@@ -203,9 +214,9 @@ def _attention(
 
 def _mlp(g: GraphBuilder, gpt: Checkpoint, c: GPTConfig, i: int, x: str, q: Quantizer) -> str:
     prefix = f"layers.{i}.mlp."
-    packed = np.concatenate([
-        gpt.take(prefix + f"{name}_proj.weight", (c.intermediate_size, c.hidden_size)) for name in ("gate", "up")
-    ])
+    packed = np.concatenate(
+        [gpt.take(prefix + f"{name}_proj.weight", (c.intermediate_size, c.hidden_size)) for name in ("gate", "up")]
+    )
     both = q.matmul(g, x, transposed(packed), "gate_up_proj")  # [B, T, 2 * inner]
     gate, up = g.node("Split", both, outputs=2, axis=-1, num_outputs=2)
     # QuickGelu(x) = x * sigmoid(alpha * x): with alpha 1 it is SiLU in one pass.
@@ -215,7 +226,7 @@ def _mlp(g: GraphBuilder, gpt: Checkpoint, c: GPTConfig, i: int, x: str, q: Quan
 
 
 def _rotary_tables(c: GPTConfig) -> Tuple[FloatArray, FloatArray]:
-    """cos and sin [max_positions, head_size / 2] of angle position * theta ** (-2 d / head_size)."""
+    """Cosines and sines [max_positions, head_size / 2] of angle position * theta ** (-2 d / head_size)."""
     half = c.head_size // 2
     frequencies = 1.0 / c.rope_theta ** (np.arange(half, dtype=np.float32) * 2.0 / c.head_size).astype(np.float32)
     angles = np.arange(c.max_positions, dtype=np.float32)[:, None] * frequencies.astype(np.float32)

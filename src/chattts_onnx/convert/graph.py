@@ -21,14 +21,16 @@ IR_VERSION = 10
 OPSET = 21
 """The newest that ONNX Runtime 1.19.2 (the last for CPython 3.8) loads."""
 
-MICROSOFT_OPS = frozenset({
-    "BiasGelu",
-    "GroupQueryAttention",
-    "MatMulIntegerToFloat",
-    "MatMulNBits",
-    "QuickGelu",
-    "SkipSimplifiedLayerNormalization",
-})
+MICROSOFT_OPS = frozenset(
+    {
+        "BiasGelu",
+        "GroupQueryAttention",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "QuickGelu",
+        "SkipSimplifiedLayerNormalization",
+    }
+)
 EXTERNAL_FROM_BYTES = 4 << 20
 """A graph with more weights than this keeps them in a file beside it."""
 _INLINE_BELOW = 1024
@@ -86,7 +88,12 @@ class GraphBuilder:
         return "/".join([*self._scopes, name])
 
     def node(
-        self, op_type: str, *inputs: Optional[str], outputs: int = 1, names: Optional[List[str]] = None, **attributes: Any
+        self,
+        op_type: str,
+        *inputs: Optional[str],
+        outputs: int = 1,
+        names: Optional[List[str]] = None,
+        **attributes: Any,
     ) -> List[str]:
         """Add a node; None among the inputs, and an empty string among the names, is an optional one left out."""
         label = self._unique(self.path(op_type))
@@ -103,8 +110,8 @@ class GraphBuilder:
         self._inputs.append(self._value_info(name, dtype, shape))
         return name
 
-    def output(self, value: str, name: str, dtype: Any, shape: Sequence[Dim]) -> None:
-        """Declare ``value`` as graph output ``name``."""
+    def output(self, value: str, name: str, dtype: Any, shape: Optional[Sequence[Dim]]) -> None:
+        """Declare ``value`` as graph output ``name``; None is a shape not worth declaring."""
         if value != name:
             self.node("Identity", value, names=[name])
         self._outputs.append(self._value_info(name, dtype, shape))
@@ -169,13 +176,13 @@ class GraphBuilder:
         with data_path.open("wb") as file:
             for array in self.weights.values():
                 if array.nbytes >= _INLINE_BELOW:
-                    file.write(memoryview(array.reshape(-1)).cast("B"))
+                    file.write(array.reshape(-1).view(np.uint8).data)
                     file.write(bytes(-file.tell() % _ALIGNMENT))
         return [path, data_path]
 
-    def _value_info(self, name: str, dtype: Any, shape: Sequence[Dim]) -> Any:
-        kind = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self._onnx.helper.make_tensor_value_info(name, kind, list(shape))
+    def _value_info(self, name: str, dtype: Any, shape: Optional[Sequence[Dim]]) -> Any:
+        dims = None if shape is None else list(shape)
+        return self._onnx.helper.make_tensor_value_info(name, self.dtype(dtype), dims)
 
     def _unique(self, name: str) -> str:
         count = self._counts.get(name, 0)

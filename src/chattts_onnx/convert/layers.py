@@ -127,7 +127,8 @@ def take_convnext(checkpoint: Checkpoint, prefix: str, channels: int, scale: str
         checkpoint: file.
         prefix: of the block's tensors, ending in a dot.
         channels: C.
-        scale: name of the layer scale: ``gamma`` in Vocos, ``weight`` in ChatTTS' own blocks (``gamma`` in their older files).
+        scale: name of the layer scale: ``gamma`` in Vocos, ``weight`` in ChatTTS' own blocks; older files of those have
+            ``gamma``, which is taken instead.
     """
     kernel = checkpoint.shape(prefix + "dwconv.weight")[2]
     inner = checkpoint.shape(prefix + "pwconv1.weight")[0]

@@ -7,7 +7,6 @@ network at a time is in memory.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -17,9 +16,16 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 import numpy as np
 
 from chattts_onnx.config import MANIFEST_NAME, AudioConfig, FileEntry, GPTConfig, Manifest, sha256_of
-from chattts_onnx.convert import dvae
+from chattts_onnx.convert import calibrate, dvae
+from chattts_onnx.convert.assets import (
+    decode_statistics,
+    find_assets,
+    find_speaker_token,
+    find_tokenizer,
+    read_description,
+)
 from chattts_onnx.convert.checkpoint import Checkpoint, read_json
-from chattts_onnx.convert.gpt import SPEAKER_TOKEN, build_gpt, build_text_head, read_gpt_config
+from chattts_onnx.convert.gpt import build_gpt, build_text_head, read_gpt_config
 from chattts_onnx.convert.graph import GraphBuilder
 from chattts_onnx.convert.quantize import Quantizer, find_recipe
 from chattts_onnx.convert.vocos import build_vocos
@@ -29,19 +35,6 @@ from chattts_onnx.session import create_session
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many steps are."""
 
-PUBLISHED: Mapping[str, Any] = {
-    "name": "chattts",
-    "sample_rate": 24000,
-    "hop_length": 256,
-    "front_end": "bert",
-    "licence": "CC BY-NC 4.0",
-    "source": "https://huggingface.co/2Noise/ChatTTS",
-    "refines": True,
-    "segment_seconds": 12.0,
-    "context_seconds": 24.0,
-}
-"""What a checkpoint without ``asset/model.json`` is."""
-_OPTIONAL = ("n_fft", "voice_statistics")
 _STATISTICS = "voice_statistics.npz"
 _GRAPHS = 6
 
@@ -72,26 +65,53 @@ def convert(
         OutputError: it cannot be written.
         MissingExtraError: a package of the extra ``convert`` is not installed.
     """
-    assets = _assets(Path(source))
+    assets = find_assets(Path(source))
     destination = Path(destination)
     _check_replaceable(destination)
     recipe = find_recipe(precision)
+    if recipe.calibrated and calibration is None:
+        raise InputError(
+            f"{precision} needs a calibration: make one with `chattts calibrate` and name it with --calibration"
+        )
+    ranges: Optional[Mapping[str, Any]] = (
+        calibrate.read_ranges(calibration) if recipe.calibrated and calibration is not None else None
+    )
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=str(destination.parent)))
     except OSError as error:
-        raise OutputError(f"{destination} cannot be written ({error.strerror}): choose another directory with -o") from None
+        raise OutputError(
+            f"{destination} cannot be written ({error.strerror}): choose another directory with -o"
+        ) from None
     try:
         work.chmod(0o755)  # mkdtemp makes it private; a model directory is not
-        _Conversion(assets, work, precision, Quantizer(recipe), progress).run()
+        if recipe.calibrated and calibration is not None and ranges is None:
+            ranges = _measure(assets, work, calibration, progress)
+        quantizer = Quantizer(recipe, calibrate.static_ranges(ranges or {}))
+        _Conversion(assets, work, precision, quantizer, progress).run()
         _replace(work, destination)
     except OSError as error:
         if isinstance(error, (CheckpointError, OutputError)) or error.errno is None:
             raise
-        raise OutputError(f"{destination} cannot be written ({error.strerror}): free some space or choose another") from None
+        raise OutputError(
+            f"{destination} cannot be written ({error.strerror}): free some space or choose another"
+        ) from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return destination
+
+
+def _measure(assets: Path, work: Path, calibration: Path, progress: Optional[Progress]) -> Mapping[str, Any]:
+    """Ranges from recorded feeds, by way of an fp32 model that is thrown away."""
+    feeds = calibrate.Recorder.load(calibration)
+    if progress is not None:
+        progress("measuring activations", 0, _STEPS)
+    observed = work / "observed"
+    observed.mkdir()
+    _Conversion(assets, observed, "fp32", calibrate.ObservingQuantizer(), None).run()
+    ranges = calibrate.measure_ranges(observed, feeds)
+    shutil.rmtree(str(observed))
+    return ranges
 
 
 @dataclass
@@ -106,14 +126,16 @@ class _Conversion:
     done: int = 0
 
     def run(self) -> None:
-        model = _read_model(self.assets)
+        model = read_description(self.assets)
         graphs: Dict[str, str] = {}
         contexts: Dict[str, int] = {}
         config, n_fft, n_mels = self._language_model(model, graphs)
         with self._open("Decoder") as file:
             graph, bands, contexts["decoder"] = dvae.build_decoder(file, config.hidden_size, self.quantizer)
             if bands != n_mels:
-                raise CheckpointError(f"Decoder makes {bands} mel bands and Vocos reads {n_mels}: the files are of two models")
+                raise CheckpointError(
+                    f"Decoder makes {bands} mel bands and Vocos reads {n_mels}: the files are of two models"
+                )
         self._save(graph, graphs)
         with self._open("Vocos") as file:
             graph, contexts["vocos"] = build_vocos(file, n_mels, n_fft, self.quantizer)
@@ -171,10 +193,12 @@ class _Conversion:
             for name in file.names():
                 file.ignore(name)
         if model.get("n_fft", n_fft) != n_fft:
-            raise CheckpointError(f"model.json says n_fft {model['n_fft']} and Vocos.safetensors has {n_fft}: correct one")
+            raise CheckpointError(
+                f"model.json says n_fft {model['n_fft']} and Vocos.safetensors has {n_fft}: correct one"
+            )
         with self._open("Embed") as embed:
             config = read_gpt_config(read_json(self.assets / "gpt" / "config.json"), embed)
-            speaker_id = _check_vocabulary(_tokenizer(self.assets), config)
+            speaker_id = find_speaker_token(find_tokenizer(self.assets), config)
             with self._open("gpt/model", quiet=True) as file:
                 graph = build_gpt(file, embed, config, speaker_id, self.quantizer)
             self._save(graph, graphs)
@@ -199,7 +223,7 @@ class _Conversion:
 
     def _copy_files(self, model: Mapping[str, Any], config: GPTConfig) -> Optional[str]:
         """Tokenizer, voices and voice statistics; returns the name of the last, if there are any."""
-        shutil.copyfile(str(_tokenizer(self.assets)), str(self.work / "tokenizer.json"))
+        shutil.copyfile(str(find_tokenizer(self.assets)), str(self.work / "tokenizer.json"))
         voices = sorted((self.assets / "voices").glob("*.json"))
         if voices:
             (self.work / "voices").mkdir()
@@ -207,7 +231,7 @@ class _Conversion:
             read_json(voice)
             shutil.copyfile(str(voice), str(self.work / "voices" / voice.name))
         if model.get("voice_statistics"):
-            mean, std = _decode_statistics(str(model["voice_statistics"]), config.hidden_size)
+            mean, std = decode_statistics(str(model["voice_statistics"]), config.hidden_size)
             with (self.work / _STATISTICS).open("wb") as file:
                 np.savez(file, mean=mean, std=std)
             return _STATISTICS
@@ -231,16 +255,6 @@ _STEPS = 5 + 2 * _GRAPHS + 1
 """Readings, writings and checks, and the checksums."""
 
 
-def _assets(source: Path) -> Path:
-    for candidate in (source / "asset", source):
-        if (candidate / "gpt").is_dir() or (candidate / "Embed.safetensors").is_file():
-            return candidate
-    raise CheckpointError(
-        f"{source} holds no checkpoint (no asset/Embed.safetensors, no asset/gpt/): "
-        "give the directory of the published files, or fetch them with `chattts pull`"
-    )
-
-
 def _check_replaceable(destination: Path) -> None:
     if destination.is_dir():
         if any(destination.iterdir()) and not (destination / MANIFEST_NAME).is_file():
@@ -252,89 +266,17 @@ def _check_replaceable(destination: Path) -> None:
 def _replace(work: Path, destination: Path) -> None:
     """Put ``work`` where ``destination`` is; if that fails, what was there is still there."""
     if not destination.exists():
-        os.replace(str(work), str(destination))
+        work.replace(destination)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{destination.name}-old-", dir=str(destination.parent)))
-    os.replace(str(destination), str(old / "model"))
+    destination.replace(old / "model")
     try:
-        os.replace(str(work), str(destination))
+        work.replace(destination)
     except OSError:
-        os.replace(str(old / "model"), str(destination))
+        (old / "model").replace(destination)
         raise
     finally:
         shutil.rmtree(str(old), ignore_errors=True)
-
-
-def _read_model(assets: Path) -> Mapping[str, Any]:
-    """``asset/model.json`` over the published values."""
-    path = assets / "model.json"
-    if not path.is_file():
-        return {**PUBLISHED, "published": True}
-    data = read_json(path)
-    model = {**PUBLISHED, **{key: data[key] for key in (*PUBLISHED, *_OPTIONAL) if data.get(key) is not None}}
-    for key in ("sample_rate", "hop_length", "n_fft"):
-        value = model.get(key, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise CheckpointError(f"{path}: {key} is {value!r} where a positive number belongs: correct it")
-    if model["front_end"] not in {"bert", "phonemes"}:
-        raise CheckpointError(f"{path}: front_end is {model['front_end']!r} where bert or phonemes belongs: correct it")
-    return model
-
-
-def _tokenizer(assets: Path) -> Path:
-    for path in (assets / "tokenizer" / "tokenizer.json", assets / "tokenizer.json"):
-        if path.is_file():
-            return path
-    raise CheckpointError(f"{assets / 'tokenizer' / 'tokenizer.json'} is missing: download it again")
-
-
-def _check_vocabulary(path: Path, config: GPTConfig) -> int:
-    """The id of the speaker token, after checking that every id has an embedding.
-
-    Raises:
-        CheckpointError: there is no such token, or the vocabulary is larger than the embedding table.
-    """
-    data = read_json(path)
-    try:
-        if data.get("kind") == "phonemes":
-            vocabulary = dict(data["vocab"])
-        else:
-            vocabulary = {**data["model"]["vocab"], **{token["content"]: token["id"] for token in data["added_tokens"]}}
-        largest = max(int(number) for number in vocabulary.values())
-        speaker_id = int(vocabulary[SPEAKER_TOKEN])
-    except KeyError as error:
-        raise CheckpointError(f"{path} has no {error}: it is not the tokenizer of a ChatTTS model") from None
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be used ({error}): download it again") from None
-    if largest >= config.text_vocab_size:
-        raise CheckpointError(
-            f"{path} has ids up to {largest} and emb_text.weight has {config.text_vocab_size} rows: "
-            "the tokenizer is of another model"
-        )
-    return speaker_id
-
-
-def _decode_statistics(text: str, hidden_size: int) -> Tuple[Any, Any]:
-    """mean and std [H] from the reference's string: base16384 of float16 std, then mean (facts A13)."""
-    bits = []
-    tail = 0
-    for character in text:
-        code = ord(character)
-        if 0x3D00 < code < 0x3D07:
-            tail = code - 0x3D00
-        elif 0x4E00 <= code < 0x8E00:
-            bits.append(f"{code - 0x4E00:014b}")
-        else:
-            raise CheckpointError(f"voice_statistics in model.json has the character {character!r}: it is not base16384")
-    joined = "".join(bits)
-    size = len(joined) // 56 * 7 if not tail else (len(bits) - {1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 6: 4}[tail]) // 4 * 7 + tail
-    values = np.frombuffer(int(joined[: 8 * size] or "0", 2).to_bytes(size, "big"), dtype=np.float16)
-    if values.size != 2 * hidden_size or not np.all(np.isfinite(values)):
-        raise CheckpointError(
-            f"voice_statistics in model.json holds {values.size} numbers where {2 * hidden_size} belong: "
-            "it is of another model"
-        )
-    return values[hidden_size:], values[:hidden_size]
 
 
 def _entries(work: Path) -> Iterator[Tuple[str, FileEntry]]:

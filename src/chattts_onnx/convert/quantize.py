@@ -30,6 +30,8 @@ class QuantRecipe:
     """Type of the language model's activations, keys and values."""
     tables: str = "float32"
     """Type the embedding tables are stored in."""
+    calibrated: bool = False
+    """Whether it needs activation ranges."""
     min_onnxruntime: str = "1.19.2"
 
     def scheme(self, name: str) -> str:
@@ -67,7 +69,9 @@ RECIPES: Mapping[str, QuantRecipe] = {
         QuantRecipe("fp16", (("gpt/*", "fp16"), ("text_head/*", "fp16")), activations="float16", tables="float16"),
         QuantRecipe("int8", _ACOUSTIC, tables="float16"),
         QuantRecipe("int4", _INT4, tables="float16"),
-        QuantRecipe("int8-static", (("dvae_encoder/*", "fp32"), ("*", "int8-static")), tables="float16"),
+        QuantRecipe(
+            "int8-static", (("dvae_encoder/*", "fp32"), ("*", "int8-static")), tables="float16", calibrated=True
+        ),
     )
 }
 """By the name that ``--precision`` takes."""

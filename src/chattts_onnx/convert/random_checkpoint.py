@@ -1,9 +1,9 @@
 """Checkpoints of random numbers in the published layout, for tests and benchmarks.
 
-The published weights can neither be shipped nor always be reached, and speed does not depend on what they say: a model of
-the same shapes costs the same steps. Scales are chosen so that hidden states stay near one through all layers, which is
-what makes the cosine of a quantised model mean something. The tokenizer is synthetic: same kind and same control tags as
-the published one, own vocabulary.
+The published weights can neither be shipped nor always be reached, and speed does not depend on what they say: a model
+of the same shapes costs the same steps. Scales are chosen so that hidden states stay near one through all layers, which
+is what makes the cosine of a quantised model mean something. The tokenizer is synthetic: same kind and same control
+tags as the published one, own vocabulary.
 """
 
 from __future__ import annotations
@@ -18,18 +18,31 @@ from numpy.typing import NDArray
 
 from chattts_onnx.errors import InputError, MissingExtraError
 
-TAGS = (
+_PLAIN_TAGS = (
     "[Sasr] [Pasr] [Easr] [Stts] [Ptts] [Etts] [Sbreak] [Pbreak] [Ebreak] [uv_break] [v_break] [lbreak] [llbreak] "
     "[undefine] [laugh] [spk_emb] [empty_spk] [music] [pure]"
-).split() + [f"[{name}_{i}]" for name, count in (("break", 8), ("laugh", 3), ("oral", 10), ("speed", 10)) for i in range(count)]
+)
+_NUMBERED_TAGS = (("break", 8), ("laugh", 3), ("oral", 10), ("speed", 10))
+TAGS = _PLAIN_TAGS.split() + [f"[{name}_{i}]" for name, count in _NUMBERED_TAGS for i in range(count)]
 """Control tags in the published order; they are the last ids of the vocabulary (facts A4)."""
-_COMMON = "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心多天而能好都然没日于起还发成事只作当想看文无开手用主行方又如前所本见经头面公同三已老从动两长知民样现分将外但身些与高意进把法此实回二理美点月明其种声全工己话儿者向情部正名定女问力机给等几很业最间新什打便位因重被走电四第门相次东政海口使教西再平真听世气信北少关并内加化由却代军产入先山五太水万市眼体别处总才场师书比住员九笑性通目华报立马命张活难神数件安表原车白应路期叫死常提感金何更反合放做系计或司利受光王果亲界及今京务制解各任至清物台象记边共风战干接它许八特觉望直服毛林题建南度统色字请交爱让认算论百吃义科怎元社术结六功指思非流每青管夫连远资队跟带花快条院变联权往展该领传近留红治决周保达办运武半候七必城父强步完革深区即求品士转量空甚众技轻程告江语英基派满式李息写呢识极令黄德收脸钱党倒未持取设始版双历越史商千片容研像找友孩站广改议形委早房音火际则首单据导影失拿网香似斯专石若兵弟谁校读志飞观争究包组造落视济喜离虽坏兴弱晚播散园川辣味闻择选食"
+_COMMON = (
+    "的一是不了在人有我他这中大来上个国到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心"
+    "多天而能好都然没日于起还发成事只作当想看文无开手用主行方又如前所本见经头面公同三已老从动两长知民样现分将"
+    "外但身些与高意进把法此实回二理美点月明其种声全工己话儿者向情部正名定女问力机给等几很业最间新什打便位因重"
+    "被走电四第门相次东政海口使教西再平真听世气信北少关并内加化由却代军产入先山五太水万市眼体别处总才场师书比"
+    "住员九笑性通目华报立马命张活难神数件安表原车白应路期叫死常提感金何更反合放做系计或司利受光王果亲界及今京"
+    "务制解各任至清物台象记边共风战干接它许八特觉望直服毛林题建南度统色字请交爱让认算论百吃义科怎元社术结六功"
+    "指思非流每青管夫连远资队跟带花快条院变联权往展该领传近留红治决周保达办运武半候七必城父强步完革深区即求品"
+    "士转量空甚众技轻程告江语英基派满式李息写呢识极令黄德收脸钱党倒未持取设始版双历越史商千片容研像找友孩站广"
+    "改议形委早房音火际则首单据导影失拿网香似斯专石若兵弟谁校读志飞观争究包组造落视济喜离虽坏兴弱晚播散园川辣"
+    "味闻择选食"
+)
 _PUNCTUATION = "，。、！？；：“”,.?!'-"
 
 
 @dataclass(frozen=True)
 class RandomDims:
-    """Dims of a checkpoint to make; those not here are as published (4 codebooks of 626, 100 mels, FFT 1024)."""
+    """Dims of a checkpoint to make; those not here are as published (4 codebooks of 626, 100 mel bands, 24 kHz)."""
 
     name: str
     hidden_size: int = 128
@@ -47,6 +60,8 @@ class RandomDims:
     vocos_width: int = 64
     vocos_inner: int = 128
     vocos_layers: int = 2
+    n_fft: int = 1024
+    hop_length: int = 256
 
 
 PRESETS: Mapping[str, RandomDims] = {
@@ -69,7 +84,7 @@ PRESETS: Mapping[str, RandomDims] = {
         vocos_layers=8,
     ),
 }
-_CODEBOOKS, _CODES, _MELS, _FFT, _GROUPS = 4, 626, 100, 1024, 2
+_CODEBOOKS, _CODES, _MELS, _GROUPS = 4, 626, 100, 2
 _RATE = 24000
 
 FloatArray = NDArray[np.float32]
@@ -103,7 +118,13 @@ def write_random_checkpoint(directory: Path, preset: Union[str, RandomDims] = "t
     assets = Path(directory) / "asset"
     (assets / "gpt").mkdir(parents=True, exist_ok=True)
     (assets / "tokenizer").mkdir(exist_ok=True)
-    for name, make in (("Decoder", _decoder), ("DVAE", _dvae), ("Embed", _embed), ("Vocos", _vocos), ("gpt/model", _gpt)):
+    for name, make in (
+        ("Decoder", _decoder),
+        ("DVAE", _dvae),
+        ("Embed", _embed),
+        ("Vocos", _vocos),
+        ("gpt/model", _gpt),
+    ):
         save_file(make(_Random(rng), preset), str(assets / f"{name}.safetensors"))
     _write_json(assets / "gpt" / "config.json", _gpt_config(preset))
     _write_json(assets / "tokenizer" / "tokenizer.json", synthetic_tokenizer(preset.text_vocab_size))
@@ -112,6 +133,8 @@ def write_random_checkpoint(directory: Path, preset: Union[str, RandomDims] = "t
     model = {
         "name": preset.name,
         "licence": "none: random numbers",
+        "n_fft": preset.n_fft,
+        "hop_length": preset.hop_length,
         "source": f"chattts_onnx.convert.random_checkpoint, seed {seed}",
         "voice_statistics": encode_base16384(std.tobytes() + mean.tobytes()),
     }
@@ -181,14 +204,13 @@ class _Random:
     def matrix(self, *shape: int, gain: float = 1.0) -> FloatArray:
         """Normal, with ``gain`` standard deviations over the root of what one output sums."""
         values = self.rng.standard_normal(shape, dtype=np.float32)
-        values *= np.float32(gain / np.sqrt(np.prod(shape[1:])))
-        return values
+        return np.asarray(values * np.float32(gain / np.sqrt(np.prod(shape[1:]))), np.float32)
 
     def bias(self, size: int) -> FloatArray:
-        return self.rng.standard_normal(size, dtype=np.float32) * np.float32(0.1)
+        return np.asarray(self.rng.standard_normal(size, dtype=np.float32) * np.float32(0.1), np.float32)
 
     def scale(self, *shape: int, low: float = 0.5, high: float = 1.5) -> FloatArray:
-        return self.rng.uniform(low, high, shape).astype(np.float32)
+        return np.asarray(self.rng.uniform(low, high, shape), np.float32)
 
     def conv(self, name: str, *shape: int) -> Tensors:
         return {f"{name}.weight": self.matrix(*shape, gain=1.3), f"{name}.bias": self.bias(shape[0])}
@@ -232,7 +254,7 @@ def _dvae(r: _Random, d: RandomDims) -> Tensors:
         **r.trunk("encoder", half, d.dvae_feature_size, d.dvae_width, d),
         **r.trunk("decoder", half, half, d.dvae_width, d),
         "out_conv.weight": r.matrix(_MELS, half, 3),
-        **_mel_buffers("preprocessor_mel.mel_spec"),
+        **_mel_buffers("preprocessor_mel.mel_spec", d.n_fft),
     }
     for group in range(_GROUPS):
         prefix = f"vq_layer.quantizer.rvqs.{group}"
@@ -255,10 +277,10 @@ def _embed(r: _Random, d: RandomDims) -> Tensors:
 def _vocos(r: _Random, d: RandomDims) -> Tensors:
     width = d.vocos_width
     tensors = {
-        **_mel_buffers("feature_extractor.mel_spec"),
+        **_mel_buffers("feature_extractor.mel_spec", d.n_fft),
         **r.conv("backbone.embed", width, _MELS, 7),
-        "head.istft.window": _hann(),
-        **r.conv("head.out", _FFT + 2, width),
+        "head.istft.window": _hann(d.n_fft),
+        **r.conv("head.out", d.n_fft + 2, width),
     }
     for name in ("norm", "final_layer_norm"):
         tensors[f"backbone.{name}.weight"] = r.scale(width)
@@ -301,19 +323,19 @@ def _gpt_config(d: RandomDims) -> Dict[str, Any]:
     }
 
 
-def _mel_buffers(prefix: str) -> Tensors:
+def _mel_buffers(prefix: str, n_fft: int) -> Tensors:
     """Window and HTK filter bank of a 100-band mel spectrogram up to half the rate (facts A12)."""
     edges = np.linspace(0.0, 2595.0 * np.log10(1.0 + _RATE / 2 / 700.0), _MELS + 2)
     points = 700.0 * (10.0 ** (edges / 2595.0) - 1.0)
-    slopes = points[None, :] - np.linspace(0.0, _RATE / 2, _FFT // 2 + 1)[:, None]
+    slopes = points[None, :] - np.linspace(0.0, _RATE / 2, n_fft // 2 + 1)[:, None]
     widths = np.diff(points)
     rising, falling = -slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]
     bank = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
-    return {f"{prefix}.spectrogram.window": _hann(), f"{prefix}.mel_scale.fb": bank}
+    return {f"{prefix}.spectrogram.window": _hann(n_fft), f"{prefix}.mel_scale.fb": bank}
 
 
-def _hann() -> FloatArray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT) / _FFT)).astype(np.float32)
+def _hann(size: int) -> FloatArray:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -46,8 +46,8 @@ def build_vocos(checkpoint: Checkpoint, n_mels: int, n_fft: int, q: Quantizer) -
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
     if float(np.max(np.abs(window - hann))) > 1e-3:
         raise CheckpointError(
-            f"{checkpoint.path}: head.istft.window is not the periodic Hann window that the inverse STFT of the run time "
-            "assumes: only checkpoints with the published window convert"
+            f"{checkpoint.path}: head.istft.window is not the periodic Hann window that the inverse STFT of the run "
+            "time assumes: only checkpoints with the published window convert"
         )
     weight = checkpoint.take("head.out.weight", (2 * bins, channels))
     out = q.matmul(g, rows, transposed(weight), "head")  # [B*F, 2 * bins]
