@@ -59,7 +59,8 @@ def test_damaged_statistics_are_refused(tmp_path: Path) -> None:
         VoiceStatistics.load(path)
     for arrays in ({"mean": np.ones(3)}, {"mean": np.ones(3), "std": np.ones(4)},
                    {"mean": np.ones((2, 2)), "std": np.ones((2, 2))},
-                   {"mean": np.full(3, np.nan), "std": np.ones(3)}, {"mean": np.array([{}]), "std": np.ones(1)}):  # fmt: skip
+                   {"mean": np.full(3, np.nan), "std": np.ones(3)},
+                   {"mean": np.array([{}]), "std": np.ones(1)}):  # fmt: skip
         np.savez(path, **arrays)
         with pytest.raises(ModelFormatError):
             VoiceStatistics.load(path)

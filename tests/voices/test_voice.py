@@ -95,7 +95,8 @@ def test_codes_that_are_none(values: np.ndarray) -> None:
     "change",
     [
         {"format": "other"}, {"version": 2}, {"version": "1"}, {"name": "../x"}, {"name": 3}, {"name": ""},
-        {"name": "A"}, {"embedding": "!!!"}, {"embedding": "AAA="}, {"embedding": 3}, {"embedding": ""}, {"embedding": "A" * 200_000},
+        {"name": "A"}, {"embedding": "!!!"}, {"embedding": "AAA="}, {"embedding": 3}, {"embedding": ""},
+        {"embedding": "A" * 200_000},
         {"language": [1]}, {"language": {"zh": 1}}, {"licence": ["x"]}, {"provenance": "x" * 3000},
         {"prompt_codes": [1]}, {"prompt_codes": {"shape": [20, 4]}},
         {"prompt_codes": {"shape": [4, 1], "data": "AAAAAAAAAAA="}},
