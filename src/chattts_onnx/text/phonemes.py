@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Dict, List, Mapping, Union
 
-from . import english, mandarin
+from chattts_onnx.text import english, mandarin
 
 UNKNOWN = "[UNK]"
 
