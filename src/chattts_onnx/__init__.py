@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chattts_onnx.speech import SpeechOptions as SpeechOptions
     from chattts_onnx.synthesizer import ChatTTS as ChatTTS
     from chattts_onnx.synthesizer import SpeechStream as SpeechStream
+    from chattts_onnx.text.documents import read_document as read_document
     from chattts_onnx.voices import Voice as Voice
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _HOMES = {
     "SpeechOptions": "speech",
     "SpeechStream": "synthesizer",
     "Voice": "voices",
+    "read_document": "text.documents",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - strings, but a checker cannot see it

@@ -84,11 +84,7 @@ def read_passages(path: Path) -> List[Passage]:
     """
     from chattts_onnx import read_document
 
-    document = read_document(path)
-    passages = [Passage(chapter.title or "", chapter.text) for chapter in document.chapters if chapter.text.strip()]
-    if not passages:
-        raise EmptyTextError(f"{path} has nothing that can be spoken")
-    return passages
+    return [Passage(chapter.title, chapter.text) for chapter in read_document(path)]
 
 
 def decode_text(data: bytes) -> str:
