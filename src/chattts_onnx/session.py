@@ -76,9 +76,10 @@ def create_session(
     if not path.is_file():
         raise ModelNotFoundError(f"{path} is missing: convert or pull the model again")
     providers = resolve_providers(device, onnxruntime.get_available_providers())
+    with_options = _with_options(providers, device)
     options = session_options(threads=threads, profile=profile, arena=arena)
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=_with_options(providers, device))
+        session = onnxruntime.InferenceSession(str(path), options, providers=with_options)
     except MemoryError:
         raise
     except Exception as error:  # ONNX Runtime raises a class of its own per status code, all plain Exceptions.
@@ -116,7 +117,7 @@ def session_options(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = False
-    options.log_severity_level = 3  # errors; warnings name nodes of the graph that no user can change
+    options.log_severity_level = 4  # what fails is raised too, and warnings name nodes that no user can change
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
