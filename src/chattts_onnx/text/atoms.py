@@ -148,18 +148,18 @@ def _append(done: List[Atom], text: str, match: re.Match[str], kind: str) -> Non
     found = match.group()
     seconds = _SECONDS.get(kind)
     boundary = Boundary.NONE if kind in ("open", "quote") else Boundary.CHARACTER
-    if done and _holds_on(text, done[-1], kind, match.start()):
+    if done and _holds_on(text, done[-1], kind):
         done[-1].boundary = Boundary.NONE
     chain = 0
-    if done and _holds_on(text, done[-1], kind, match.start()):
+    if done and _holds_on(text, done[-1], kind):
         done[-1].boundary = Boundary.NONE
         chain = done[-1].chain + 1
     seconds = speaking_seconds(found) if seconds is None else seconds
     done.append(Atom(match.start(), match.end(), seconds, boundary, chain=chain))
 
 
-def _holds_on(text: str, before: Atom, kind: str, at: int) -> bool:
-    """Whether what begins at ``at`` must stay with the atom before it."""
+def _holds_on(text: str, before: Atom, kind: str) -> bool:
+    """Whether an atom of ``kind`` must stay with the atom before it."""
     if before.boundary != Boundary.CHARACTER or before.chain >= _MAX_CHAIN:
         return False
     last = text[before.end - 1]

@@ -34,7 +34,7 @@ _COMPOSED = re.compile(
     "[\u2070-\u2079\u2080-\u2089\u2100-\u2121\u2123-\u214f\u2150-\u218b\u2460-\u24ff\u3200-\u33ff\ufb00-\ufb06\uff66-\uff9f"
     "\U0001d400-\U0001d7ff\U0001f100-\U0001f169\xbc-\xbe\xaa\xba]"
 )
-_WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_WIDE: Dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 for _mark in "！（），：；？":
     del _WIDE[ord(_mark)]
 _WIDE.update({ord("\u3000"): " ", ord("\xa0"): " ", ord("\u202f"): " ", ord("￥"): "¥", ord("￡"): "£", ord("−"): "-"})

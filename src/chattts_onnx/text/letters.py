@@ -14,28 +14,28 @@ from chattts_onnx.text.rule import Rule
 X_TO_X = r"(?<![A-Za-z0-9])([BCDGOPMFVA])2([BCDGOPMFVX])(?![A-Za-z0-9])"
 """`B2B`, `O2O`: the 2 is a to; `H2O` is none of them."""
 _SAID = (
-    "NASA NATO OPEC AIDS SARS IKEA LEGO RAM ROM PIN GIF JPEG NATO ASEAN UNESCO UNICEF FIFA UEFA NAFTA RADAR LASER SONAR "
-    "OK WIFI HTTP2 BASIC JAVA LINUX MERS PET COVID ZARA VISA SWOT CAD APEC OLED SIM BIM SAAS PAAS BUG NO YES AND THE FOR "
-    "BUT NOT YOU ALL CAN HER WAS ONE OUR OUT DAY GET HAS HIM HIS HOW MAN NEW NOW OLD SEE TWO WAY WHO BOY DID ITS LET PUT "
-    "SAY SHE TOO USE DAD MOM IN ON AT TO OF IS IT BE AS SO WE HE BY OR DO IF ME MY UP AN GO OH HI HEY BIG TOP HOT WOW LOL "
-    "STOP HELP LOVE GOOD GAME OVER BEST WHAT THIS THAT WITH FROM HAVE WILL YOUR JUST LIKE TIME COME HERE THEM ONLY VERY "
-    "NEXT OPEN EXIT PLAY HAHA POP RAP MAX MINI PRO PLUS AIR ULTRA LITE"
+    "SAID NASA NATO OPEC AIDS SARS IKEA LEGO RAM ROM PIN GIF JPEG FIFA UEFA OK WIFI HTTP JAVA MERS PET ZARA VISA "
+    "SWOT CAD APEC OLED SIM BIM SAAS PAAS BUG NO YES AND THE FOR BUT NOT YOU ALL CAN HER WAS ONE OUR OUT DAY GET "
+    "HAS HIM HIS HOW MAN NEW NOW OLD SEE TWO WAY WHO BOY DID ITS LET PUT SAY SHE TOO USE DAD MOM IN ON AT TO OF "
+    "IS IT BE AS SO WE HE BY OR DO IF ME MY UP AN GO OH HI HEY BIG TOP HOT WOW LOL STOP HELP LOVE GOOD GAME OVER "
+    "BEST WHAT THIS THAT WITH FROM HAVE WILL YOUR JUST LIKE TIME COME HERE THEM ONLY VERY NEXT OPEN EXIT PLAY "
+    "HAHA POP RAP MAX MINI PRO PLUS AIR LITE "
 )
 _SAID_WORDS = frozenset(_SAID.split())
 _CAPITALS = re.compile(r"(?<![A-Za-z0-9'’])[A-Z]{2,4}(?=s?(?![A-Za-z']))")
 _CONSONANTS = re.compile(r"(?<![A-Za-z0-9'’])[BCDFGHJKLMNPQRSTVWXZ]{5,8}(?![A-Za-z])")
 _WORD = re.compile(r"[A-Za-z]{2,60}")
 
-_GREEK_EN = {
-    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta", "ι": "iota",
-    "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "ο": "omicron", "π": "pi", "ρ": "rho", "σ": "sigma", "ς": "sigma",
-    "τ": "tau", "υ": "upsilon", "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega",
-}  # fmt: skip
-_GREEK_ZH = {
-    "α": "阿尔法", "β": "贝塔", "γ": "伽马", "δ": "德尔塔", "ε": "艾普西隆", "ζ": "泽塔", "η": "伊塔", "θ": "西塔", "ι": "约塔", "κ": "卡帕",
-    "λ": "兰姆达", "μ": "缪", "ν": "纽", "ξ": "克西", "ο": "奥密克戎", "π": "派", "ρ": "柔", "σ": "西格玛", "ς": "西格玛", "τ": "陶",
-    "υ": "宇普西隆", "φ": "斐", "χ": "希", "ψ": "普西", "ω": "欧米伽",
-}  # fmt: skip
+_GREEK_NAMES = """
+α alpha 阿尔法; β beta 贝塔; γ gamma 伽马; δ delta 德尔塔; ε epsilon 艾普西隆;
+ζ zeta 泽塔; η eta 伊塔; θ theta 西塔; ι iota 约塔; κ kappa 卡帕;
+λ lambda 兰姆达; μ mu 缪; ν nu 纽; ξ xi 克西; ο omicron 奥密克戎;
+π pi 派; ρ rho 柔; σ sigma 西格玛; ς sigma 西格玛; τ tau 陶;
+υ upsilon 宇普西隆; φ phi 斐; χ chi 希; ψ psi 普西; ω omega 欧米伽;
+"""
+_GREEK_ROWS = [row.split() for row in _GREEK_NAMES.split(";") if row.strip()]
+_GREEK_EN = {letter: english for letter, english, _ in _GREEK_ROWS}
+_GREEK_ZH = {letter: mandarin for letter, _, mandarin in _GREEK_ROWS}
 _GREEK = re.compile("[α-ωΑ-Ως]")
 
 

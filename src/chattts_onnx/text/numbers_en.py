@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Dict, List
 
-_ONES = (
+_UP_TO_NINETEEN = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
-).split()
-_TENS = "x x twenty thirty forty fifty sixty seventy eighty ninety".split()
+)
+_ONES = _UP_TO_NINETEEN.split()
+_TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _THOUSANDS = ("", "thousand", "million", "billion", "trillion", "quadrillion")
 _ORDINALS: Dict[str, str] = {
     "one": "first",

@@ -5,63 +5,18 @@ from __future__ import annotations
 import re
 from typing import Match, Tuple
 
-from chattts_onnx.text import electronic
 from chattts_onnx.text import numbers_zh as zh
-from chattts_onnx.text.letters import X_TO_X, acronyms, greek
+from chattts_onnx.text.dates_zh import RULES as DATE_RULES
+from chattts_onnx.text.letters import acronyms, greek
 from chattts_onnx.text.rule import DASH, END, NUMBER, START, Rule, pattern
-from chattts_onnx.text.units_zh import CURRENCIES, FOLLOWS_IDENTIFIER, FOLLOWS_TELEPHONE, TWO_COUNTED, UNITS
+from chattts_onnx.text.units_zh import CURRENCIES, TWO_COUNTED, UNITS, table
 
-_MONTH = r"(?:0?[1-9]|1[0-2])"
-_DAY = r"(?:0?[1-9]|[12][0-9]|3[01])"
-_YEAR = r"(?:1[0-9]{3}|2[01][0-9]{2})"
 _CURRENCY = "|".join(sorted(map(re.escape, CURRENCIES), key=len, reverse=True))
 _CODE = "|".join(code for code in CURRENCIES if code.isalpha() and code.isascii())
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _SCALE = "百万|千万|万亿|万|亿|千|w(?![A-Za-z0-9])"
 _SCALES = {"w": "万"}
 _SIGN = r"(?<![0-9A-Za-z)\]])[-+]"
-
-
-def _phone(text: str) -> str:
-    return "，".join(zh.digits(part, telephone=True) for part in re.findall("[0-9]+", text))
-
-
-def _phone_plain(match: Match[str]) -> str:
-    return zh.digits(match.group(), telephone=True)
-
-
-def _mobile(match: Match[str]) -> str:
-    return ("加" if match.group().startswith("+") else "") + zh.digits(match.group(), telephone=True)
-
-
-def _full_date(year: str, month: str, day: str) -> str:
-    read = f"{zh.year(year)}年{zh.cardinal(month.lstrip('0'))}月"
-    return f"{read}{zh.cardinal(day.lstrip('0'))}日" if day else read
-
-
-def _hour(text: str) -> str:
-    return zh.cardinal(text.lstrip("0") or "0", classifier=True)
-
-
-def _two_digits(text: str) -> str:
-    return zh.digits(text) if text.startswith("0") else zh.cardinal(text)
-
-
-def _clock(hour: str, minute: str, second: str) -> str:
-    read = f"{_hour(hour)}点"
-    if minute != "00" or second:
-        read += f"{_two_digits(minute) if minute != '00' else '零'}分"
-    if second:
-        read += f"{_two_digits(second) if second != '00' else '零'}秒"
-    return read
-
-
-def _time(match: Match[str]) -> str:
-    hour, minute, second, half = match.groups()
-    read = _clock(hour, minute, second or "")
-    if not half:
-        return read
-    return ("上午" if half[0] in "aA" else "下午") + read
 
 
 def _version(match: Match[str]) -> str:
@@ -73,6 +28,12 @@ def _version(match: Match[str]) -> str:
 def _money(match: Match[str]) -> str:
     sign, currency, number, scale = match.groups()
     return _negative(sign) + _plain_amount(number, scale) + _SCALES.get(scale, scale or "") + CURRENCIES[currency]
+
+
+def _amounts(match: Match[str]) -> str:
+    currency, first, second, scale = match.groups()
+    ends = f"{_plain_amount(first, '')}到{_plain_amount(second, '')}"
+    return ends + _SCALES.get(scale, scale or "") + CURRENCIES[currency]
 
 
 def _plain_amount(number: str, scale: str) -> str:
@@ -118,12 +79,8 @@ def _fraction(match: Match[str]) -> str:
 
 
 def _latin_number(match: Match[str]) -> str:
-    letters, dash, number, fraction = match.groups()
-    del dash
-    if len(number) > 2 or (len(number) > 1 and number.startswith("0")):
-        read = zh.digits(number)
-    else:
-        read = zh.cardinal(number)
+    letters, number, fraction = match.groups()
+    read = zh.digits(number) if len(number) > 2 else zh.cardinal(number)
     return letters + read + ("点" + zh.digits(fraction) if fraction else "")
 
 
@@ -144,141 +101,25 @@ def _minus(text: str) -> str:
 
 def _symbols(text: str) -> str:
     for symbol, word in _SYMBOLS:
-        if symbol in text:
-            text = text.replace(symbol, word)
-    return text
+        text = text.replace(symbol, word)
+    return text.replace("=", "等于")
 
 
-_SYMBOLS = (
-    ("≥", "大于等于"), ("≤", "小于等于"), ("≧", "大于等于"), ("≦", "小于等于"), ("≈", "约等于"), ("≠", "不等于"), ("∞", "无穷大"),
-    ("√", "根号"), ("∑", "求和"), ("π", "派"), ("×", "乘"), ("÷", "除以"), ("±", "正负"), ("＝", "等于"), ("=", "等于"), ("©", ""), ("®", ""), ("™", ""),
-    ("°", "度"), ("%", "百分号"), ("‰", "千分号"), ("²", "平方"), ("³", "立方"),
-)  # fmt: skip
-
-_LONE_NUMBER = re.compile(
-    r"\s*(110|112|114|119|120|122|12306|12315|12345|10086|10010|10000|95[0-9]{3})\s*[。.！!？?]?\s*"
+_SYMBOLS = tuple(
+    table("""
+≥ ≧ = 大于等于; ≤ ≦ = 小于等于; ≈ = 约等于; ≠ = 不等于; ∞ = 无穷大; √ = 根号; ∑ = 求和; × = 乘; ÷ = 除以;
+± = 正负; ° = 度; % = 百分号; ‰ = 千分号; ² = 平方; ³ = 立方
+""").items()
 )
 
-
-def _lone_service_number(text: str) -> str:
-    match = _LONE_NUMBER.fullmatch(text)
-    return text.replace(match.group(1), zh.digits(match.group(1), telephone=True)) if match else text
-
-
 RULES: Tuple[Rule, ...] = (
-    *electronic.rules("zh", zh.digits),
-    pattern("x2x", X_TO_X, r"\1 to \2"),
-    pattern("around the clock", r"(?<![0-9/])24/7(?![0-9/])", "二十四小时不间断"),
-    Rule("lone service number", _lone_service_number),
-    pattern("toll-free", r"(?<![0-9])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", _phone_plain),
-    pattern("mobile", r"(?<![0-9])(?:\+?86[- ]?)?1[3-9][0-9](?:[0-9]{8}|[- ][0-9]{4}[- ][0-9]{4})(?![0-9])", _mobile),
-    pattern("landline", r"(?<![0-9])[(（]?0[0-9]{2,3}(?:[)）]|-)?[0-9]{7,8}(?:-[0-9]{1,6})?(?![0-9])", _phone_plain),
-    pattern(
-        "local telephone", r"(?<![0-9-])[2-9][0-9]{2}-[0-9]{4}(?![0-9-])(?=$|[^0-9\u4e00-\u9fffA-Za-z%])", _phone_plain
-    ),
-    pattern(
-        "international telephone",
-        r"(?<![0-9])\+[0-9]{1,3}(?:[- ][0-9]{2,5}){2,4}(?![0-9])",
-        lambda m: "加" + _phone(m.group()),
-    ),
-    pattern(
-        "service number",
-        rf"({FOLLOWS_TELEPHONE})([^0-9。！？!?\n]{{0,4}}?)([0-9]{{3,8}}|95[0-9]{{3,6}})(?![0-9:.,个元块次分年月天%-])",
-        lambda m: m.group(1) + m.group(2) + zh.digits(m.group(3), telephone=True),
-    ),
-    pattern("service number before", r"(?<![0-9.,])([0-9]{3,5})(?=[ ]?(?:打(?:了)?个?电话|报警|热线|专线|服务热线))", lambda m: zh.digits(m.group(1), telephone=True)),
-    pattern(
-        "identifier",
-        rf"({FOLLOWS_IDENTIFIER})((?:[是为：: ]|号){{0,2}})([A-Za-z]{{0,3}})([0-9]{{2,20}})(?![0-9])",
-        lambda m: m.group(1) + m.group(2) + m.group(3) + zh.digits(m.group(4), telephone=True),
-    ),
-    pattern(
-        "date",
-        rf"(?<![0-9./-])({_YEAR})([-/.])({_MONTH})\2({_DAY})(?![0-9])(?![-/.][0-9])[日号]?",
-        lambda m: _full_date(m.group(1), m.group(3), m.group(4)),
-    ),
-    pattern(
-        "date, year last",
-        rf"(?<![0-9./-])({_MONTH})([-/.])({_DAY})\2({_YEAR})(?![0-9])(?![-/.][0-9])",
-        lambda m: _full_date(m.group(4), m.group(1), m.group(3)),
-    ),
-    pattern(
-        "compact date",
-        r"(?<![0-9])((?:19|20)[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?![0-9])(?![.,][0-9])",
-        lambda m: _full_date(m.group(1), m.group(2), m.group(3)),
-    ),
-    pattern(
-        "year and month",
-        r"(?<![0-9./-])((?:1[89]|20)[0-9]{2})[-/.](0[1-9]|1[0-2])(?![0-9])(?![-/.][0-9])(?![元块%万亿倍米])",
-        lambda m: _full_date(m.group(1), m.group(2), ""),
-    ),
-    pattern(
-        "month and year",
-        r"(?<![0-9./-])(0[1-9]|1[0-2])[-/.]((?:1[89]|20)[0-9]{2})(?![0-9])(?![-/.][0-9])",
-        lambda m: _full_date(m.group(2), m.group(1), ""),
-    ),
-    pattern(
-        "month and day",
-        r"(?<![0-9./:-])(0[1-9]|1[0-2])[-/.](0[1-9]|[12][0-9]|3[01])(?![0-9])(?![-/.:][0-9])(?![元块%万亿倍米])",
-        lambda m: f"{zh.cardinal(m.group(1).lstrip('0'))}月{zh.cardinal(m.group(2).lstrip('0'))}日",
-    ),
-    pattern(
-        "years",
-        rf"{START}({_YEAR})年?{DASH}({_YEAR})[ ]?年",
-        lambda m: f"{zh.year(m.group(1))}到{zh.year(m.group(2))}年",
-    ),
-    pattern("decade", r"(?<![0-9])([0-9]0)[ ]?年代", lambda m: zh.cardinal(m.group(1)) + "年代"),
-    pattern("generation", r"(?<![0-9.])([0-9][05])后(?=$|[^0-9])", lambda m: zh.digits(m.group(1)) + "后"),
-    pattern(
-        "year",
-        rf"{START}({_YEAR})[ ]?年(?![前后内来间]|以[前后来]|的?历史|多)",
-        lambda m: zh.year(m.group(1)) + "年",
-    ),
-    pattern(
-        "short year",
-        r"(?<![0-9.])(0[0-9]|[0-9]{2}(?=年(?:[0-9]{1,2}月|初|底|末|生|出生|毕业|[春夏秋冬])))年",
-        lambda m: zh.digits(m.group(1)) + "年",
-    ),
-    pattern("month", r"(?<![0-9.])(0?[1-9]|1[0-2])[ ]?月(?!饼)", lambda m: zh.cardinal(m.group(1).lstrip("0")) + "月"),
-    pattern(
-        "day",
-        r"(?<=月)[ ]?(0?[1-9]|[12][0-9]|3[01])[ ]?([日号號])",
-        lambda m: zh.cardinal(m.group(1).lstrip("0")) + m.group(2),
-    ),
-    pattern(
-        "ratio, named",
-        rf"((?:比分|比例|比率|大?比|宽高比)[^0-9，。！？\n]{{0,6}}){START}([0-9]{{1,4}})[ ]?[:：-][ ]?([0-9]{{1,4}})(?![0-9])(?![:：][0-9])",
-        lambda m: f"{m.group(1)}{zh.cardinal(m.group(2))}比{zh.cardinal(m.group(3))}",
-    ),
-    pattern(
-        "times",
-        rf"{START}([01]?[0-9]|2[0-4])[:：]([0-5][0-9]){DASH}([01]?[0-9]|2[0-4])[:：]([0-5][0-9])(?![0-9:：])",
-        lambda m: f"{_clock(m.group(1), m.group(2), '')}到{_clock(m.group(3), m.group(4), '')}",
-    ),
-    pattern(
-        "time",
-        r"(?<![0-9])(?<![0-9][.,:/：])([01]?[0-9]|2[0-4])[:：]([0-5][0-9])(?:[:：]([0-5][0-9]))?(?![0-9])(?![:：][0-9])"
-        r"(?:[ ]?([AaPp]\.?[Mm](?![A-Za-z])\.?))?",
-        lambda m: _time(m),
-    ),
-    pattern(
-        "hour",
-        r"(?<![0-9.:])(1[0-2]|0?[1-9])[ ]?([AaPp])\.?[Mm](?![A-Za-z])\.?",
-        lambda m: ("上午" if m.group(2) in "aA" else "下午") + _hour(m.group(1)) + "点",
-    ),
-    pattern(
-        "ratio",
-        r"(?<![0-9])(?<![0-9][.,:/：])([0-9]{1,4})[:：]([0-9]{1,4})(?![0-9])(?![:：.][0-9])",
-        lambda m: f"{zh.cardinal(m.group(1))}比{zh.cardinal(m.group(2))}",
-    ),
+    *DATE_RULES,
     pattern("version", rf"{START}()([0-9]{{1,5}}(?:\.[0-9]{{1,5}}){{2,5}})(?![0-9])", _version),
     pattern("version, named", r"(?<![A-Za-z])([vV])([0-9]{1,4}(?:\.[0-9]{1,5}){0,5})(?![0-9A-Za-z])", _version),
     pattern(
         "amounts",
         rf"({_CURRENCY})[ ]?({NUMBER}){DASH}(?:\1)?({NUMBER})[ ]?({_SCALE})?{END}(?:[ ]?(?:元|美元|块))?",
-        lambda m: (
-            f"{_plain_amount(m.group(2), '')}到{_plain_amount(m.group(3), '')}{_SCALES.get(m.group(4), m.group(4) or '')}{CURRENCIES[m.group(1)]}"
-        ),
+        _amounts,
     ),
     pattern(
         "money",
@@ -288,7 +129,9 @@ RULES: Tuple[Rule, ...] = (
     pattern(
         "money, code behind",
         rf"{START}({NUMBER})[ ]?({_SCALE})?[ ]?({_CODE})(?![A-Za-z])",
-        lambda m: _plain_amount(m.group(1), m.group(2)) + _SCALES.get(m.group(2), m.group(2) or "") + CURRENCIES[m.group(3)],
+        lambda m: (
+            _plain_amount(m.group(1), m.group(2)) + _SCALES.get(m.group(2), m.group(2) or "") + CURRENCIES[m.group(3)]
+        ),
     ),
     pattern("percentages", rf"{START}({NUMBER})[%‰]?{DASH}({NUMBER})[ ]?([%‰])", _percent_range),
     pattern("percentage", rf"([-+±])?{START}({NUMBER})[ ]?([%‰‱])", _percent),
@@ -308,12 +151,14 @@ RULES: Tuple[Rule, ...] = (
     Rule("math", _math),
     pattern(
         "score",
-        r"(?<=[\u4e00-\u9fff])(?<![第约在为是题章节页版年月日号至到])([ ]?)([0-9]|[1-9][0-9])[-–—]([0-9]|[1-9][0-9])(?=$|[，。！？；,.!? ])(?![.,][0-9])",
+        r"(?<=[\u4e00-\u9fff])(?<![第约在为是题章节页版年月日号至到])([ ]?)"
+        r"([0-9]|[1-9][0-9])[-–—]([0-9]|[1-9][0-9])(?=$|[，。！？；,.!? ])(?![.,][0-9])",
         lambda m: f"{zh.cardinal(m.group(2))}比{zh.cardinal(m.group(3))}",
     ),
     pattern(
         "score, named",
-        r"((?:战胜|击败|不敌|负于|战平|大胜|险胜|取胜|领先|落后)[^0-9，。！？\n]{0,8}|(?=[0-9]{1,3}[-–][0-9]{1,3}(?:战胜|击败|不敌|负于|战平|大胜|险胜|取胜|领先|落后)))"
+        r"((?:战胜|击败|不敌|负于|战平|大胜|险胜|取胜|领先|落后)[^0-9，。！？\n]{0,8}|"
+        r"(?=[0-9]{1,3}[-–][0-9]{1,3}(?:战胜|击败|不敌|负于|战平|大胜|险胜|取胜|领先|落后)))"
         r"(?<![0-9])([0-9]{1,3})[-–]([0-9]{1,3})(?![0-9])",
         lambda m: f"{m.group(1)}{zh.cardinal(m.group(2))}比{zh.cardinal(m.group(3))}",
     ),
@@ -329,12 +174,20 @@ RULES: Tuple[Rule, ...] = (
     pattern("number sign", r"(?:#|No\.?[ ]?|№[ ]?)(?=[0-9])", "第"),
     pattern(
         "letters and number",
-        r"(?<![A-Za-z0-9])([A-Za-z]{1,20})([- ]?)(?<![ ])([0-9]{1,9})(?:\.([0-9]{1,5}))?(?![0-9.])",
+        r"(?<![A-Za-z0-9])([A-Za-z]{1,20})-?([0-9]{1,9})(?:\.([0-9]{1,5}))?(?![0-9.])",
         _latin_number,
     ),
-    pattern("myriads", rf"{START}({NUMBER})[wW](?![A-Za-z0-9])", lambda m: zh.decimal(m.group(1), classifier=True) + "万"),
-    pattern("quarter", r"(?<![0-9])((?:19|20)[0-9]{2})[ ]?Q([1-4])(?![0-9A-Za-z])", lambda m: f"{zh.year(m.group(1))}年第{zh.cardinal(m.group(2))}季度"),
-    pattern("year and half", r"(?<![0-9])((?:19|20)[0-9]{2})(?=[ ]?(?:年度|届|赛季|财年))", lambda m: zh.year(m.group(1))),
+    pattern(
+        "myriads", rf"{START}({NUMBER})[wW](?![A-Za-z0-9])", lambda m: zh.decimal(m.group(1), classifier=True) + "万"
+    ),
+    pattern(
+        "quarter",
+        r"(?<![0-9])((?:19|20)[0-9]{2})[ ]?Q([1-4])(?![0-9A-Za-z])",
+        lambda m: f"{zh.year(m.group(1))}年第{zh.cardinal(m.group(2))}季度",
+    ),
+    pattern(
+        "year and half", r"(?<![0-9])((?:19|20)[0-9]{2})(?=[ ]?(?:年度|届|赛季|财年))", lambda m: zh.year(m.group(1))
+    ),
     pattern("two", rf"(?<![0-9.第十初])2(?=(?:{TWO_COUNTED}))", "两"),
     pattern("ampersand", r"(?<=[A-Za-z])[ ]?&[ ]?(?=[A-Za-z])", " and "),
     pattern("and", r"&", "和"),
