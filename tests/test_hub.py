@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import http.server
 import socket
@@ -236,7 +237,7 @@ def test_no_network_is_one_clear_error(tmp_path: Path) -> None:
             tmp_path / "file",
             sha256=DIGEST,
             max_bytes=10,
-            attempts=2,
+            attempts=5,
             wait=lambda seconds: None,
         )
     assert list(tmp_path.iterdir()) == []
@@ -382,6 +383,31 @@ def test_pull_blocked_is_one_line_and_exit_code_3(
     assert "CC BY-NC 4.0" in notice
     assert error.startswith("chattts: ")
     assert "chattts convert DIR" in error
+
+
+def test_pull_ends_with_a_model_that_speaks_by_default(
+    hub: Hub, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from chattts_onnx.commands import pull
+
+    files = {
+        path.relative_to(tiny_checkpoint).as_posix(): path.read_bytes()
+        for path in tiny_checkpoint.rglob("*")
+        if path.is_file()
+    }
+    pinned = tuple(PublishedFile(path, hashlib.sha256(data).hexdigest(), len(data)) for path, data in files.items())
+    hub.files = {f"/2Noise/ChatTTS/resolve/main/{path}": data for path, data in files.items()}
+    hub.script = ["cut", "503"]
+    monkeypatch.setattr(pull, "PUBLISHED_FILES", pinned)
+    monkeypatch.setattr(pull, "fetch_checkpoint", functools.partial(fetch_checkpoint, files=pinned))
+    monkeypatch.setattr(download_file, "__kwdefaults__", {**download_file.__kwdefaults__, "wait": lambda seconds: None})
+    monkeypatch.setenv("HF_ENDPOINT", hub.address)
+    assert main(["pull", "--yes", "--precision", "fp32"]) == 0
+    assert "CC BY-NC 4.0" in capsys.readouterr().err.splitlines()[0]
+    assert resolve_model().path == tmp_path / "home" / "models" / "chattts-fp32"
+    asked = len(hub.requests)
+    assert main(["pull", "--yes", "--precision", "fp32"]) == 0
+    assert len(hub.requests) == asked
 
 
 # Names

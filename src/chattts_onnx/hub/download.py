@@ -30,14 +30,16 @@ Progress = Callable[[int, int], None]
 _BLOCK = 1 << 18
 _RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT = 60.0
+_ATTEMPTS_TO_REACH = 2
 
 
 class _TransferInterruptedError(Exception):
     """The transfer broke in a way that another try may mend."""
 
-    def __init__(self, reason: str, wait: Optional[float] = None) -> None:
+    def __init__(self, reason: str, wait: Optional[float] = None, *, unreachable: bool = False) -> None:
         super().__init__(reason)
         self.wait = wait
+        self.unreachable = unreachable
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,19 @@ def download_file(
     part = destination.with_name(destination.name + ".part")
     expected = _Expected(sha256, max_bytes)
     fruitless = 0
+    arrived = False
     restarted = False
     while True:
         before = _size(part)
         try:
             digest = _transfer(address, part, expected, dict(headers or {}), progress, timeout)
         except _TransferInterruptedError as error:
+            arrived = arrived or _size(part) > before
             fruitless = 0 if _size(part) > before else fruitless + 1
-            if fruitless >= attempts:
-                raise DownloadError(f"{address} could not be fetched after {attempts} attempts: {error}") from error
+            # A host that was never reached is most likely blocked: say so soon.
+            limit = min(attempts, _ATTEMPTS_TO_REACH) if error.unreachable and not arrived else attempts
+            if fruitless >= limit:
+                raise DownloadError(f"{address} could not be fetched after {limit} attempts: {error}") from error
             wait(error.wait if error.wait is not None else float(min(2**fruitless, 30)))
             continue
         if digest == sha256:
@@ -141,7 +147,8 @@ def _transfer(
                 raise _TransferInterruptedError(f"HTTP {error.code} {error.reason}", _retry_after(error)) from None
             raise DownloadError(f"{address} answered HTTP {error.code} {error.reason}{_hint(error.code)}") from None
     except urllib.error.URLError as error:
-        raise _TransferInterruptedError(f"{getattr(error.reason, 'strerror', None) or error.reason}") from error
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise _TransferInterruptedError(str(reason), unreachable=True) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
         raise _TransferInterruptedError(f"{type(error).__name__}: {error}") from error
 
