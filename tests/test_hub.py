@@ -221,7 +221,7 @@ def test_retry_after_is_honoured(hub: Hub, tmp_path: Path) -> None:
 
 def test_giving_up_keeps_the_part(hub: Hub, tmp_path: Path) -> None:
     hub.script = ["cut", *["500"] * 9]
-    with pytest.raises(DownloadError, match="after 3 attempts"):
+    with pytest.raises(DownloadError, match="HTTP 500"):
         fetch(hub, tmp_path / "file", attempts=3)
     assert (tmp_path / "file.part").stat().st_size == len(CONTENT) // 2
     assert len(hub.requests) == 4
@@ -231,7 +231,7 @@ def test_no_network_is_one_clear_error(tmp_path: Path) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         closed = sock.getsockname()[1]
-    with pytest.raises(DownloadError, match="could not be fetched after 2 attempts"):
+    with pytest.raises(DownloadError, match="could not be fetched"):
         download_file(
             f"http://127.0.0.1:{closed}/file",
             tmp_path / "file",

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import posixpath
 import time
 import urllib.error
 import urllib.parse
@@ -96,7 +97,7 @@ def download_file(
             # A host that was never reached is most likely blocked: say so soon.
             limit = min(attempts, _ATTEMPTS_TO_REACH) if error.unreachable and not arrived else attempts
             if fruitless >= limit:
-                raise DownloadError(f"{address} could not be fetched after {limit} attempts: {error}") from error
+                raise DownloadError(f"{_shown(address)} could not be fetched ({error})") from error
             wait(error.wait if error.wait is not None else float(min(2**fruitless, 30)))
             continue
         if digest == sha256:
@@ -107,7 +108,7 @@ def download_file(
             restarted = True
             continue
         raise DownloadError(
-            f"{address} sent another file than the published one (sha256 {digest[:12]}…, expected {sha256[:12]}…): "
+            f"{_shown(address)} sent another file than the published one (sha256 {digest[:12]}…, expected {sha256[:12]}…): "
             "try another --source"
         )
     part.replace(destination)
@@ -145,7 +146,9 @@ def _transfer(
                 return sha256_of(part)
             if error.code in _RETRIED_STATUS:
                 raise _TransferInterruptedError(f"HTTP {error.code} {error.reason}", _retry_after(error)) from None
-            raise DownloadError(f"{address} answered HTTP {error.code} {error.reason}{_hint(error.code)}") from None
+            raise DownloadError(
+                f"{_shown(address)} answered HTTP {error.code} {error.reason}{_hint(error.code)}"
+            ) from None
     except urllib.error.URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason
         raise _TransferInterruptedError(str(reason), unreachable=True) from error
@@ -160,7 +163,7 @@ def _receive(
     total = offset + int(length) if length and length.isdigit() else 0
     if total > expected.max_bytes:
         raise DownloadError(
-            f"{response.url} has {total} bytes, more than the published file ({expected.max_bytes} at most): "
+            f"{_shown(response.url)} has {total} bytes, more than the published file ({expected.max_bytes} at most): "
             "try another --source"
         )
     digest = hashlib.sha256()
@@ -178,7 +181,9 @@ def _receive(
                 done += len(block)
                 if done > expected.max_bytes:
                     file.truncate(0)
-                    raise DownloadError(f"{response.url} sends more than the published file has: try another --source")
+                    raise DownloadError(
+                        f"{_shown(response.url)} sends more than the published file has: try another --source"
+                    )
                 digest.update(block)
                 file.write(block)
                 if progress is not None:
@@ -245,6 +250,11 @@ def _hint(status: int) -> str:
     if status in {401, 403}:
         return ": set HF_TOKEN, or try another --source"
     return ": try another --source"
+
+
+def _shown(address: str) -> str:
+    parts = urllib.parse.urlsplit(address)
+    return f"{posixpath.basename(parts.path)} of {parts.netloc}"
 
 
 def _size(path: Path) -> int:
