@@ -1,0 +1,89 @@
+"""The whole recipe on a toy corpus: every stage a few steps, and the export is one a converter can read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, List
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("soundfile")
+safetensors_numpy = pytest.importorskip("safetensors.numpy")
+
+pytestmark = pytest.mark.slow
+
+RATE = 24000
+FRAME = 600
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, module: Any, *args: str) -> None:
+    monkeypatch.setattr("sys.argv", [module.__name__, *args])
+    module.main()
+
+
+@pytest.fixture()
+def work(tmp_path: Path) -> Path:
+    """Twenty-four clips of tones: one pitch a symbol, in two voices."""
+    import soundfile
+
+    audio_dir = tmp_path / "corpus" / "audio"
+    audio_dir.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    symbols = ["n-", "i2", "h-", "ao3", "ə", "l", "ˈ", "O", " ", ","]
+    rows: List[str] = []
+    for number in range(24):
+        tokens = [symbols[i] for i in rng.integers(0, len(symbols), 16)] + ["."]
+        frames = [2, *rng.integers(2, 5, len(tokens)).tolist(), 5]
+        pieces = []
+        for token, count in zip(["", *tokens, ""], frames):
+            t = np.arange(count * FRAME) / RATE
+            pieces.append(0.3 * np.sin(2 * np.pi * (200 + 40 * len(pieces)) * t) if token else 0 * t)
+        name = f"toy{number:03d}"
+        audio = np.concatenate(pieces)
+        soundfile.write(audio_dir / f"{name}.flac", audio, RATE, subtype="PCM_16")
+        rows.append(json.dumps(dict(
+            id=name, file=f"{name}.flac", lang="zh", voice=("heartbei", "micyunxi")[number % 2], speed=1.0, text="toy",
+            tokens=tokens, frames=frames, samples=len(audio),
+        )))  # fmt: skip
+    (tmp_path / "corpus" / "toy.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+    return tmp_path
+
+
+def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training import codec, compose, export, gpt, vocoder
+
+    common = ("--work", str(work))
+    _run(monkeypatch, compose, *common, "--count", "4")
+    _run(monkeypatch, codec, *common, "--steps", "3", "--batch", "2", "--frames", "64")
+    _run(monkeypatch, gpt, *common, "--steps", "3", "--tokens", "512", "--short", "2")
+    _run(monkeypatch, gpt, *common, "--steps", "4", "--tokens", "512", "--short", "2")  # resumed
+    _run(monkeypatch, vocoder, *common, "--steps", "2", "--batch", "2", "--frames", "24")
+    _run(monkeypatch, vocoder, *common, "--steps", "2", "--batch", "2", "--frames", "24", "--polish", "--gan", "0.1")
+    _run(monkeypatch, export, *common)
+
+    assets = work / "export" / "asset"
+    load = safetensors_numpy.load_file
+    vocab = json.loads((assets / "tokenizer" / "tokenizer.json").read_text("utf-8"))["vocab"]
+    config = json.loads((assets / "gpt" / "config.json").read_text("utf-8"))
+    width = config["hidden_size"]
+    embed = load(str(assets / "Embed.safetensors"))
+    assert embed["emb_text.weight"].shape == (len(vocab), width)
+    for book in range(4):
+        assert embed[f"emb_code.{book}.weight"].shape == (626, width)
+        assert embed[f"head_code.{book}.parametrizations.weight.original0"].shape == (626, 1)
+    trunk = load(str(assets / "gpt" / "model.safetensors"))
+    assert trunk[f"layers.{config['num_hidden_layers'] - 1}.mlp.down_proj.weight"].shape == (width, config["intermediate_size"])
+    decoder = load(str(assets / "Decoder.safetensors"))
+    assert decoder["decoder.conv_in.0.weight"].shape[1] == width // 2
+    assert "decoder.decoder_block.0.weight" in decoder
+    dvae = load(str(assets / "DVAE.safetensors"))
+    assert dvae["vq_layer.quantizer.rvqs.1.project_in.weight"].shape[0] == 4
+    vocos = load(str(assets / "Vocos.safetensors"))
+    assert vocos["head.out.weight"].shape[0] == 1538 and "backbone.convnext.0.gamma" in vocos
+    voices = sorted(p.stem for p in (assets / "voices").glob("*.json"))
+    assert "heartbei" in voices and len(voices) >= 4
+    for tensors in (embed, trunk, decoder, dvae, vocos):
+        assert all(np.isfinite(v).all() for v in tensors.values())
