@@ -66,3 +66,47 @@ async def test_events_carry_the_same_sound_and_usage(facade):
         "type": "speech.audio.done",
         "usage": {"input_tokens": len(TEXT), "output_tokens": 50, "total_tokens": len(TEXT) + 50},
     }
+
+
+def decoded_seconds(data, kind):
+    if kind == "pcm":
+        return len(data) / 2 / RATE
+    av = pytest.importorskip("av")
+    with av.open(io.BytesIO(data)) as container:
+        frames = list(container.decode(audio=0))
+    return sum(frame.samples for frame in frames) / frames[0].sample_rate
+
+
+@pytest.mark.parametrize("kind", ["mp3", "opus", "aac", "flac", "wav", "pcm"])
+async def test_streamed_whole_and_in_events_a_format_decodes_to_the_same_length(facade, kind):
+    body = {"input": TEXT, "response_format": kind}
+    async with running_app(facade) as app, client_of(app) as client:
+        whole = await client.post("/v1/audio/speech", json={**body, "stream": False})
+        chunked = await client.post("/v1/audio/speech", json={**body, "stream": True})
+        sent = events(await client.post("/v1/audio/speech", json={**body, "stream_format": "sse"}))
+    evented = b"".join(base64.b64decode(e["audio"]) for e in sent if e["type"] == "speech.audio.delta")
+    assert evented == chunked.content
+    for data in (whole.content, chunked.content):
+        # One frame of the widest codec (1152 samples) before and after.
+        assert decoded_seconds(data, kind) == pytest.approx(10 * CHUNK / RATE, abs=0.1)
+    if kind in ("wav", "flac"):
+        import soundfile
+
+        with soundfile.SoundFile(io.BytesIO(whole.content)) as file:
+            assert len(file) == 10 * CHUNK
+
+
+async def test_what_fails_after_the_first_event_is_an_event(facade):
+    reply = await post(facade, {"input": "The poison.", "response_format": "pcm", "stream_format": "sse"})
+    assert reply.status_code == 200
+    found = events(reply)
+    assert found[0]["type"] == "speech.audio.delta"
+    assert found[-1]["type"] == "speech.audio.error"
+    assert found[-1]["error"]["code"] == "internal_error"
+
+
+async def test_a_whole_reply_asks_for_judged_takes_and_a_stream_for_early_sound(facade):
+    await post(facade, {"input": "Short.", "response_format": "wav"})
+    await post(facade, {"input": "Long. " * 30, "response_format": "wav"})
+    await post(facade, {"input": "Short.", "response_format": "mp3"})
+    assert [live for _, live, _ in facade.seen] == [False, True, True]
