@@ -108,7 +108,7 @@ def download_file(
             restarted = True
             continue
         raise DownloadError(
-            f"{_shown(address)} sent another file than the published one (sha256 {digest[:12]}…, expected {sha256[:12]}…): "
+            f"{_shown(address)} sent another file (sha256 {digest[:12]}…, expected {sha256[:12]}…): "
             "try another --source"
         )
     part.replace(destination)
