@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--threads", type=int, default=None, help="of each graph (default: the physical cores)")
     how.add_argument("--device", default="cpu")
     how.add_argument("--context", type=int, default=200, help="tokens before the timed steps (default: 200)")
+    how.add_argument("--input-tokens", type=int, default=INPUT_TOKENS, help="of a request (default: %(default)s)")
+    how.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: count what each process computes, for a machine in other use; take --threads 1 with it",
+    )
     how.add_argument("--steps", type=int, default=40, help="timed steps of each measurement (default: 40)")
     how.add_argument("--rounds", type=int, default=3, help="turns of each measurement, the median counts (default: 3)")
     how.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")

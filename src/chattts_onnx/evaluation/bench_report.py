@@ -14,7 +14,7 @@ def environment_text(report: Dict[str, Any]) -> str:
     text = environment_line(report["environment"])
     text += (
         f"\nthreads {settings['threads']}, device {settings['device']}, seed {settings['seed']}, medians of "
-        f"{settings['rounds']} rounds measured in turns"
+        f"{settings['rounds']} rounds measured in turns, {settings['clock']} clock"
     )
     for subject in report["subjects"].values():
         versions = subject["open"].get("versions")

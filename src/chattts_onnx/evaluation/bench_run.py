@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from chattts_onnx.errors import ChatTTSError, InputError
-from chattts_onnx.evaluation.bench import BATCHES, GPU_BATCHES, INPUT_TOKENS
+from chattts_onnx.evaluation.bench import BATCHES, GPU_BATCHES
 from chattts_onnx.evaluation.report import Progress, available_cores, environment
 
 SPEECH_TOKENS = 94
@@ -91,7 +91,7 @@ def measure(args: argparse.Namespace) -> Dict[str, Any]:
             report["memory"][label] = _peak_of_one_utterance(label, model, threads, args)
             child = Child(label, [sys.executable, "-m", "chattts_onnx.evaluation.bench_worker"])
             children.append(child)
-            opened = child.do("open", model=model, threads=threads, device=args.device, max_batch=max(batches))
+            opened = child.do("open", model=model, **_opening(args, threads, max(batches)))
             report["subjects"][label] = {
                 "open": opened,
                 "limits": child.do("limits", threads=threads, context=args.context),
@@ -145,7 +145,7 @@ def _requests(
     args: argparse.Namespace, batches: Sequence[int], children: Sequence[Child], report: Dict[str, Any]
 ) -> None:
     for batch in [batch for batch in batches if batch in (1, 4, 8, 16, 32)]:
-        results = _in_turns(args, children, "request", batch=batch, input_tokens=INPUT_TOKENS, steps=REQUEST_STEPS)
+        results = _in_turns(args, children, "request", batch=batch, input_tokens=args.input_tokens, steps=REQUEST_STEPS)
         for label, rounds in results.items():
             latencies = [latency for one in rounds for latency in one["latencies"]]
             seconds = statistics.median(one["seconds"] for one in rounds)
@@ -216,6 +216,10 @@ def _parts(args: argparse.Namespace, children: Sequence[Child], report: Dict[str
         }
 
 
+def _opening(args: argparse.Namespace, threads: int, batch: int) -> Dict[str, Any]:
+    return {"threads": threads, "device": args.device, "max_batch": batch, "clock": args.clock}
+
+
 def _in_turns(
     args: argparse.Namespace, children: Sequence[Child], action: str, **arguments: Any
 ) -> Dict[str, List[Dict[str, Any]]]:
@@ -234,7 +238,7 @@ def _peak_of_one_utterance(label: str, model: str, threads: int, args: argparse.
     """A whole run at batch 1 in a fresh process: what a user's program would hold at most."""
     child = Child(label, [sys.executable, "-m", "chattts_onnx.evaluation.bench_worker"])
     try:
-        opened = child.do("open", model=model, threads=threads, device=args.device, max_batch=1)
+        opened = child.do("open", model=model, **_opening(args, threads, 1))
         child.do("speak", batch=1, tokens=SPEECH_TOKENS)
         return {"peak_bytes": child.do("peak")["bytes"], "load_seconds": opened["load_seconds"]}
     finally:
@@ -250,7 +254,7 @@ def _open_reference(
         raise InputError("--compare reference needs the checkpoint of the dims: use it with --random full")
     script = Path(__file__).with_name("reference_worker.py")
     child = Child("reference", [args.reference_python or sys.executable, str(script)])
-    opened = child.do("open", checkpoint=str(checkpoint), threads=threads, kind=args.reference_kind)
+    opened = child.do("open", checkpoint=str(checkpoint), threads=threads, kind=args.reference_kind, clock=args.clock)
     child.label = f"reference ({opened['kind']})"
     report["subjects"][child.label] = {"open": opened}
     return child
@@ -305,10 +309,11 @@ def _settings(args: argparse.Namespace, batches: Sequence[int], threads: int) ->
         "batches": list(batches),
         "threads": threads,
         "device": args.device,
+        "clock": args.clock,
         "context": args.context,
         "steps": args.steps,
         "rounds": args.rounds,
-        "input_tokens": INPUT_TOKENS,
+        "input_tokens": args.input_tokens,
         "request_steps": REQUEST_STEPS,
         "speech_tokens": SPEECH_TOKENS,
         "static_window": STATIC_WINDOW,

@@ -25,27 +25,55 @@ TEXT = (
 )
 
 
+class Clock:
+    """Seconds that pass for the measured work.
+
+    On a machine that others use too, wall time measures the others. The clock ``cpu`` counts what this process
+    computed, and waiting passes in no time: with one thread that is what an idle machine would show.
+    """
+
+    def __init__(self, kind: str = "wall") -> None:
+        self._read = time.process_time if kind == "cpu" else time.perf_counter
+        self._skipped = 0.0
+        self._skips = kind == "cpu"
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return self._read() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        if self._skips:
+            self._skipped += max(0.0, seconds)
+        else:
+            time.sleep(max(0.0, seconds))
+
+
 class Subject:
     """One model, opened for the engine alone or for the whole chain, never both at once."""
 
     def __init__(self) -> None:
+        self._clock = Clock()
         self._directory = Path()
         self._config = EngineConfig()
         self._engine: Any = None
         self._speaker: Any = None
         self._manifest: Any = None
 
-    def open(self, model: str, threads: Optional[int], device: str, max_batch: int) -> Dict[str, Any]:
+    def open(
+        self, model: str, threads: Optional[int], device: str, max_batch: int, clock: str = "wall"
+    ) -> Dict[str, Any]:
         """Load the whole chain once, timed; the imports are timed apart."""
-        started = time.perf_counter()
+        self._clock = Clock(clock)
+        started = self._clock.now()
         from chattts_onnx import ChatTTS
 
-        imported = time.perf_counter()
+        imported = self._clock.now()
         self._config = EngineConfig(
             max_batch=max_batch, max_queue=4096, kv_budget_bytes=8 << 30, threads=threads, device=device
         )
         self._speaker = ChatTTS.from_pretrained(model, config=self._config)
-        loaded = time.perf_counter()
+        loaded = self._clock.now()
         self._directory, self._manifest = self._speaker.directory, self._speaker.manifest
         disk = sum(path.stat().st_size for path in self._directory.rglob("*") if path.is_file())
         return {
@@ -62,18 +90,19 @@ class Subject:
         from chattts_onnx.evaluation.limits import measure_limits, step_cost
 
         cost = step_cost(self._directory, self._manifest, context=context)
-        return {**asdict(measure_limits(threads)), **asdict(cost)}
+        return {**asdict(measure_limits(threads, now=self._clock.now)), **asdict(cost)}
 
     def decode(self, batch: int, context: int, steps: int) -> Dict[str, Any]:
         """Time of ``steps`` decode steps of ``batch`` rows, all with ``context`` tokens before them."""
         engine = self._open_engine()
         for row in range(batch):
             engine.add(self._prompt(context, row), _fixed(steps + 2 + batch, row))
-        started = _run_until_all_decode(engine, batch)
-        begin = time.perf_counter()
+        started = self._clock.now()
+        _run_until_all_decode(engine, batch)
+        begin = self._clock.now()
         for _ in range(steps):
             engine.step()
-        seconds = time.perf_counter() - begin
+        seconds = self._clock.now() - begin
         _empty(engine)
         return {"seconds": seconds, "steps": steps, "prefill_seconds": begin - started}
 
@@ -85,7 +114,7 @@ class Subject:
         vocoder = Vocoder.open(
             self._directory, self._manifest, device=self._config.device, threads=self._config.threads
         )
-        begin = time.perf_counter()
+        begin = self._clock.now()
         ids = [engine.add(self._prompt(input_tokens, row), _fixed(steps, row)) for row in range(batch)]
         hidden: Dict[int, List[Any]] = {request: [] for request in ids}
         finished: Dict[int, float] = {}
@@ -94,10 +123,10 @@ class Subject:
             for output in engine.step():
                 hidden[output.request_id].append(output.hidden)
                 if first is None and output.length:
-                    first = time.perf_counter() - begin
+                    first = self._clock.now() - begin
                 if output.finish is not None:
                     vocoder.decode(np.concatenate(hidden[output.request_id]))
-                    finished[output.request_id] = time.perf_counter() - begin
+                    finished[output.request_id] = self._clock.now() - begin
         return {"seconds": max(finished.values()), "latencies": list(finished.values()), "first_step_seconds": first}
 
     def speak(self, batch: int, tokens: int) -> Dict[str, Any]:
@@ -105,20 +134,20 @@ class Subject:
         speaker = self._open_speaker()
 
         def one(seed: int) -> Tuple[float, float, float, int]:
-            begin = time.perf_counter()
+            begin = self._clock.now()
             stream = speaker.stream(
                 TEXT, seed=seed, max_attempts=1, refine=False, min_new_token=tokens, max_new_token=tokens
             )
             first, samples, rate = None, 0, 1
             for chunk in stream:
-                first = first if first is not None else time.perf_counter() - begin
+                first = first if first is not None else self._clock.now() - begin
                 samples, rate = samples + len(chunk.samples), chunk.sample_rate
-            return first or 0.0, time.perf_counter() - begin, samples / rate, stream.tokens
+            return first or 0.0, self._clock.now() - begin, samples / rate, stream.tokens
 
-        begin = time.perf_counter()
+        begin = self._clock.now()
         with ThreadPoolExecutor(batch) as pool:
             results = list(pool.map(one, range(batch)))
-        wall = time.perf_counter() - begin
+        wall = self._clock.now() - begin
         return {
             "wall_seconds": wall,
             "audio_seconds": sum(result[2] for result in results),
@@ -144,10 +173,10 @@ class Subject:
         latencies = [0.0] * len(times)
         running: Dict[int, int] = {}
         upcoming = 0
-        begin = time.perf_counter()
+        begin = self._clock.now()
 
         def arrived() -> int:
-            now = time.perf_counter() - begin
+            now = self._clock.now() - begin
             count = upcoming
             while count < len(times) and times[count] <= now:
                 count += 1
@@ -159,21 +188,21 @@ class Subject:
                 admit = arrived() - upcoming
                 if static and admit:
                     deadline = times[upcoming] + window
-                    while arrived() - upcoming < batch and time.perf_counter() - begin < deadline:
-                        time.sleep(0.001)
+                    while arrived() - upcoming < batch and self._clock.now() - begin < deadline:
+                        self._clock.sleep(0.001)
                     admit = min(batch, arrived() - upcoming)
             for position in range(upcoming, upcoming + admit):
                 request = engine.add(self._prompt(context, position), _fixed(lengths[position], position))
                 running[request] = position
             upcoming += admit
             if not running:
-                time.sleep(max(0.0, times[upcoming] - (time.perf_counter() - begin)))
+                self._clock.sleep(times[upcoming] - (self._clock.now() - begin))
                 continue
             for output in engine.step():
                 if output.finish is not None:
                     position = running.pop(output.request_id)
-                    latencies[position] = time.perf_counter() - begin - times[position]
-        return {"latencies": latencies, "wall_seconds": time.perf_counter() - begin}
+                    latencies[position] = self._clock.now() - begin - times[position]
+        return {"latencies": latencies, "wall_seconds": self._clock.now() - begin}
 
     def parts(self, tokens: int, context: int) -> Dict[str, Any]:
         """Seconds that each part takes for one utterance of ``tokens`` decode steps at batch 1."""
@@ -184,12 +213,12 @@ class Subject:
         before = self._open_engine().stats()
         decoded = self.decode(1, context, tokens)
         after = self._open_engine().stats()
+        sampling = after.sampling_seconds - before.sampling_seconds
+        decoding = after.decode_seconds - before.decode_seconds
         times: Dict[str, float] = {
             "prefill": decoded["prefill_seconds"],
             "steps": decoded["seconds"],
-            "of which sampling": (after.sampling_seconds - before.sampling_seconds)
-            / max(1, after.steps - before.steps)
-            * tokens,
+            "of which sampling": decoded["seconds"] * sampling / (sampling + decoding),
         }
         gpt, audio = self._manifest.gpt, self._manifest.audio
         generator = np.random.default_rng(0)
@@ -199,19 +228,19 @@ class Subject:
             path = self._manifest.path(self._directory, role)
             session = create_session(path, device=self._config.device, threads=self._config.threads)
             session.run(None, feed)
-            begin = time.perf_counter()
+            begin = self._clock.now()
             session.run(None, feed)
-            times[role] = time.perf_counter() - begin
+            times[role] = self._clock.now() - begin
         vocoder = Vocoder.open(
             self._directory, self._manifest, device=self._config.device, threads=self._config.threads
         )
         vocoder.decode(hidden)
-        begin = time.perf_counter()
+        begin = self._clock.now()
         waveform = vocoder.decode(hidden)
-        times["inverse STFT and windows"] = max(0.0, time.perf_counter() - begin - times["decoder"] - times["vocos"])
-        begin = time.perf_counter()
+        times["inverse STFT and windows"] = max(0.0, self._clock.now() - begin - times["decoder"] - times["vocos"])
+        begin = self._clock.now()
         postprocess(waveform, audio.sample_rate, 16000)
-        times["post-processing"] = time.perf_counter() - begin
+        times["post-processing"] = self._clock.now() - begin
         return {"seconds": times, "audio_seconds": tokens / audio.tokens_per_second}
 
     def peak(self) -> Dict[str, Any]:
@@ -262,13 +291,11 @@ def _fixed(tokens: int, seed: int) -> Any:
     return SamplingParams(min_new_token=tokens, max_new_token=tokens, seed=seed)
 
 
-def _run_until_all_decode(engine: Any, batch: int) -> float:
-    """Steps until every row has drawn once; the time it began."""
-    started = time.perf_counter()
+def _run_until_all_decode(engine: Any, batch: int) -> None:
+    """Steps until every row has drawn once."""
     seen: Set[int] = set()
     while len(seen) < batch:
         seen.update(output.request_id for output in engine.step() if output.length)
-    return started
 
 
 def _empty(engine: Any) -> None:

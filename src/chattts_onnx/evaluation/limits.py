@@ -23,6 +23,9 @@ READ_BYTES = 256 << 20
 _GEMM = (256, 1024, 1024)
 
 
+Now = Callable[[], float]
+
+
 @dataclass(frozen=True)
 class MachineLimits:
     """Best rates seen over a few repeats."""
@@ -35,17 +38,17 @@ class MachineLimits:
     """uint8 x int8 matrix products in ONNX Runtime; None without the package onnx, which writes the probe."""
 
 
-def measure_limits(threads: int, *, repeats: int = 5) -> MachineLimits:
-    """Probe memory and arithmetic with ``threads`` threads; takes about a second."""
+def measure_limits(threads: int, *, repeats: int = 5, now: Now = time.perf_counter) -> MachineLimits:
+    """Probe memory and arithmetic with ``threads`` threads, timed by ``now``; takes about a second."""
     return MachineLimits(
         threads=threads,
-        read_bytes_per_second=read_bandwidth(threads, repeats=repeats),
-        float_operations_per_second=_float_rate(threads, repeats),
-        int8_operations_per_second=_graph_rate("int8", threads, repeats),
+        read_bytes_per_second=read_bandwidth(threads, repeats=repeats, now=now),
+        float_operations_per_second=_float_rate(threads, repeats, now),
+        int8_operations_per_second=_graph_rate("int8", threads, repeats, now),
     )
 
 
-def read_bandwidth(threads: int, *, size: int = READ_BYTES, repeats: int = 5) -> float:
+def read_bandwidth(threads: int, *, size: int = READ_BYTES, repeats: int = 5, now: Now = time.perf_counter) -> float:
     """Bytes per second that ``threads`` threads read of memory no cache holds."""
     block = np.ones(size // 4 // threads * threads, dtype=np.float32)
     parts = np.split(block, threads)
@@ -56,11 +59,11 @@ def read_bandwidth(threads: int, *, size: int = READ_BYTES, repeats: int = 5) ->
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(read, parts))
-        best = _best(lambda: list(pool.map(read, parts)), repeats)
+        best = _best(lambda: list(pool.map(read, parts)), repeats, now)
     if threads >= available_cores():
         # A matrix-vector product reads faster than max on some processors; it always takes all cores.
         rows, vector = block[: len(block) // 4096 * 4096].reshape(-1, 4096), np.ones(4096, np.float32)
-        best = min(best, _best(lambda: rows @ vector, repeats) * block.size / rows.size)
+        best = min(best, _best(lambda: rows @ vector, repeats, now) * block.size / rows.size)
     return block.nbytes / best
 
 
@@ -148,16 +151,16 @@ _BITS: Dict[str, int] = {
 }
 
 
-def _float_rate(threads: int, repeats: int) -> float:
-    rate = _graph_rate("float32", threads, repeats)
+def _float_rate(threads: int, repeats: int, now: Now) -> float:
+    rate = _graph_rate("float32", threads, repeats, now)
     if rate is not None:
         return rate
     rows, inner, columns = _GEMM
     left, right = np.ones((rows, inner), np.float32), np.ones((inner, columns), np.float32)
-    return 2.0 * rows * inner * columns / _best(lambda: left @ right, repeats * 4)
+    return 2.0 * rows * inner * columns / _best(lambda: left @ right, repeats * 4, now)
 
 
-def _graph_rate(kind: str, threads: int, repeats: int) -> Optional[float]:
+def _graph_rate(kind: str, threads: int, repeats: int, now: Now) -> Optional[float]:
     """Operations per second of one matrix product in ONNX Runtime; None without the package onnx."""
     try:
         from onnx import TensorProto, helper, numpy_helper
@@ -187,13 +190,13 @@ def _graph_rate(kind: str, threads: int, repeats: int) -> Optional[float]:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     session.run(None, {"x": feed})
-    return 2.0 * rows * inner * columns / _best(lambda: session.run(None, {"x": feed}), repeats * 4)
+    return 2.0 * rows * inner * columns / _best(lambda: session.run(None, {"x": feed}), repeats * 4, now)
 
 
-def _best(work: Callable[[], object], repeats: int) -> float:
+def _best(work: Callable[[], object], repeats: int, now: Now) -> float:
     times: List[float] = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = now()
         work()
-        times.append(time.perf_counter() - started)
+        times.append(now() - started)
     return min(times)
