@@ -156,6 +156,7 @@ _ZH_TABLE = {ord(key): value for key, value in _TO_ZH.items()}
 _EN_TABLE = {ord(key): value for key, value in _TO_EN.items()}
 _UNREADABLE = re.compile(rf"[^{HAN}A-Za-z，。？！、,.?!' ]")
 _UNREADABLE_BUT_DIGITS = re.compile(rf"[^{HAN}A-Za-z0-9，。？！、,.?!' ]")
+_CLOSING_AT_END = re.compile(r"[)）】〕}”\"]{1,9}[ ]{0,9}$")
 _RUN_OF_MARKS = re.compile(r"[ ]?[，。？！、,.?!](?:[ ]?[，。？！、,.?!]){1,2000}")
 _LETTERS: Dict[int, str] = {
     ord("ß"): "ss", ord("æ"): "ae", ord("Æ"): "AE", ord("œ"): "oe", ord("Œ"): "OE", ord("ø"): "o", ord("Ø"): "O",
@@ -167,7 +168,7 @@ def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
     """Only what the model reads: Han, Latin letters, the basic marks of ``language``, single spaces."""
     if not text.isascii():
         text = _fold_accents(text.translate(_LETTERS))
-    text = text.translate(_ZH_TABLE if language == "zh" else _EN_TABLE)
+    text = _CLOSING_AT_END.sub("", text).translate(_ZH_TABLE if language == "zh" else _EN_TABLE)
     unreadable = _UNREADABLE_BUT_DIGITS if keep_digits else _UNREADABLE
     dropped = set(unreadable.findall(text))
     if dropped:

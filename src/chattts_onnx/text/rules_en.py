@@ -59,7 +59,7 @@ def _money(match: Match[str]) -> str:
     return _negative(sign) + _amount(number, scale, CURRENCIES[currency])
 
 
-def _amount(number: str, scale: Optional[str], currency: Tuple[str, str, str, str]) -> str:
+def _amount(number: str, scale: Optional[str], currency: Tuple[str, ...]) -> str:
     one, many, cent, cents = currency
     whole, point, fraction = number.partition(".")
     if point:
@@ -206,7 +206,7 @@ RULES: Tuple[Rule, ...] = (
         rf"{_BEGIN}({NUMBER})(?:[ ]?({_SCALE}))?[ ]?({_CODE}|€|£)(?![A-Za-z])",
         lambda m: _amount(m.group(1), m.group(2), CURRENCIES[m.group(3)]),
     ),
-    pattern("times", r"(?<=[0-9])[ ]?[×*][ ]?(?=[0-9])|(?<=[0-9])[ ]x[ ](?=[0-9])", " times "),
+    pattern("multiplied", r"(?<=[0-9])[ ]?[×*][ ]?(?=[0-9])|(?<=[0-9])[ ]x[ ](?=[0-9])", " times "),
     pattern("times over", r"(?<=[0-9])x(?![A-Za-z0-9])", " times"),
     pattern("around the clock", r"(?<![0-9/])24/7(?![0-9/])", "twenty four seven"),
     pattern(

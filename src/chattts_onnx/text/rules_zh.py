@@ -142,6 +142,7 @@ RULES: Tuple[Rule, ...] = (
     ),
     pattern("per", r"(?<=[元块角米克斤次人吨升瓦个万])/(?=[\u4e00-\u9fff]{1,3}|kg|km|h|m)", "每"),
     pattern("per unit", r"每(kg|km|h|m)(?![A-Za-z])", lambda m: "每" + UNITS[m.group(1)]),
+    pattern("sign before a letter", r"(?<![0-9A-Za-z])[-](?=[A-Za-z][+\-*/=])", "负"),
     Rule("minus", _minus),
     pattern(
         "fraction",
@@ -168,7 +169,6 @@ RULES: Tuple[Rule, ...] = (
         lambda m: f"{zh.decimal(m.group(1))}到{zh.decimal(m.group(2))}",
     ),
     pattern("signed", rf"([±]|{_SIGN})({NUMBER})", lambda m: _negative(m.group(1)) + zh.decimal(m.group(2))),
-    pattern("sign before a letter", r"(?<![0-9A-Za-z])[-](?=[A-Za-z][+\-*/=])", "负"),
     pattern("plus plus", r"(?<=[A-Za-z])\+\+", "加加"),
     pattern("plus behind", r"(?<=[0-9A-Za-z])\+(?![0-9A-Za-z])", "加"),
     pattern("number sign", r"(?:#|No\.?[ ]?|№[ ]?)(?=[0-9])", "第"),
@@ -185,9 +185,7 @@ RULES: Tuple[Rule, ...] = (
         r"(?<![0-9])((?:19|20)[0-9]{2})[ ]?Q([1-4])(?![0-9A-Za-z])",
         lambda m: f"{zh.year(m.group(1))}年第{zh.cardinal(m.group(2))}季度",
     ),
-    pattern(
-        "year and half", r"(?<![0-9])((?:19|20)[0-9]{2})(?=[ ]?(?:年度|届|赛季|财年))", lambda m: zh.year(m.group(1))
-    ),
+    pattern("season", r"(?<![0-9])((?:19|20)[0-9]{2})(?=[ ]?(?:年度|届|赛季|财年))", lambda m: zh.year(m.group(1))),
     pattern("two", rf"(?<![0-9.第十初])2(?=(?:{TWO_COUNTED}))", "两"),
     pattern("ampersand", r"(?<=[A-Za-z])[ ]?&[ ]?(?=[A-Za-z])", " and "),
     pattern("and", r"&", "和"),
