@@ -34,7 +34,9 @@ def test_embedding(golden, golden_model, tmp_path, kind):
     speaker = golden.arrays["speaker_embedding"].astype(np.float32)
     for b in range(3):
         ids, mask, real = row(golden, kind, b)
-        found = model.step(ids[None], mask[None], speaker[None], [len(ids)], model.empty_cache(1, len(ids)), "embedding")
+        found = model.step(
+            ids[None], mask[None], speaker[None], [len(ids)], model.empty_cache(1, len(ids)), "embedding"
+        )
         np.testing.assert_allclose(found[2][0], golden.arrays[f"{kind}_embeds"][b][real], atol=1e-5, rtol=0)
 
 

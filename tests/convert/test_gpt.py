@@ -118,7 +118,9 @@ def test_the_voice_counts_by_its_direction_only(model, speaker_id):
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_ragged_batch_is_bit_exact_and_keeps_nan_to_its_row(precision, tiny_model, tiny_model_int8, speaker_id):
     model = LanguageModel(tiny_model if precision == "fp32" else tiny_model_int8)
-    rows = [prompt(model, speaker_id, texts, codes, seed) for seed, (texts, codes) in enumerate([(9, 6), (4, 0), (12, 11)])]
+    rows = [
+        prompt(model, speaker_id, texts, codes, seed) for seed, (texts, codes) in enumerate([(9, 6), (4, 0), (12, 11)])
+    ]
     steps = np.random.default_rng(5).integers(0, 625, (3, 7, 4))
     alone = [model.decode(ids, mask, speaker, steps[b]) for b, (ids, mask, speaker) in enumerate(rows)]
     capacity = 40
@@ -197,7 +199,9 @@ def no_chunks() -> bool:
     return tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) < (1, 20)
 
 
-@pytest.mark.xfail(no_chunks(), reason="ONNX Runtime 1.19 takes every run of more than one token as a whole prompt", strict=True)
+@pytest.mark.xfail(
+    no_chunks(), reason="ONNX Runtime 1.19 takes every run of more than one token as a whole prompt", strict=True
+)
 def test_prompt_in_two_pieces_is_the_prompt_in_one(model, speaker_id):
     """Chunked prefill: a second piece attends to what the first left in the cache."""
     ids, mask, speaker = prompt(model, speaker_id, 12, 9)

@@ -130,6 +130,7 @@ def round_int4(weight: FloatArray) -> Tuple[NDArray[np.uint8], FloatArray]:
         best = np.where(better, squared, best)
         scales = np.where(better, candidate, scales)
     levels = (np.clip(np.rint(values / scales), -8, 7) + 8).astype(np.uint8)
+    scales[extreme == 0] = 0.0  # a block of zeros is to be zero, not nearly
     packed = np.asarray(levels[:, 0::2] | (levels[:, 1::2] << 4), np.uint8)
     return packed.reshape(columns, blocks, BLOCK // 2), scales.reshape(-1)
 
