@@ -1,4 +1,5 @@
 """Whisper-base as the ear of training-time checks (development only; the product's own is `chattts eval`)."""
+
 from __future__ import annotations
 
 import importlib.util

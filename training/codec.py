@@ -3,6 +3,7 @@
 log-mel -> 4 books of 625 codes at 31.25 Hz -> log-mel, straight through the quantiser. Resumable;
 the codes land in DIR/codes/*.npy and are only recomputed with --recode.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -4,6 +4,7 @@ Teachers give no `[uv_break]` or `[lbreak]`; two or three clips of a voice joine
 also teach segments of 8 to 12 s and a change of language in mid-text, and look exactly like a
 zero-shot prompt followed by new text, so cloning needs no training of its own.
 """
+
 from __future__ import annotations
 
 import argparse

@@ -4,6 +4,7 @@ Writes the job lists, runs the teachers over them (one process a core, each resu
 clips for pauses and length. Kokoro runs at about 0.36 of real time on an AVX512 core, hibari at
 0.02; --hours caps what Kokoro makes in Mandarin.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,7 +21,15 @@ SECONDS_A_JOB = 3.3  # measured mean length of a Mandarin clip
 
 def run(args: argparse.Namespace, name: str, processes: int) -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    base = [sys.executable, "-m", "training.synth", "--work", str(args.work), "--jobs", str(args.work / f"jobs_{name}.jsonl")]
+    base = [
+        sys.executable,
+        "-m",
+        "training.synth",
+        "--work",
+        str(args.work),
+        "--jobs",
+        str(args.work / f"jobs_{name}.jsonl"),
+    ]
     if args.packs:
         base += ["--packs", str(args.packs)]
     workers = [subprocess.Popen([*base, "--shard", f"{i}/{processes}"], env=env) for i in range(processes)]

@@ -1,4 +1,5 @@
 """The corpus on disk: rows of every meta file, audio, and cached log-mels."""
+
 from __future__ import annotations
 
 from pathlib import Path

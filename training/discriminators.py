@@ -1,4 +1,5 @@
 """Small period and resolution discriminators (HiFi-GAN / UnivNet style) for the polishing stage."""
+
 from __future__ import annotations
 
 from typing import List, Tuple

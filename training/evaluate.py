@@ -3,6 +3,7 @@
 Sampled as at run time (temperature 0.3, top P 0.7, top K 20), Decoder on the hidden states, Vocos,
 whisper-base; toneless pinyin errors for Mandarin, word errors for English, on the unseen sentences.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -72,7 +73,9 @@ def main() -> None:
         result[lang] = error_rate(pairs, lang)
         result[lang + "_s"] = seconds / len(lines)
         print(lang, result[lang], f"{time.time() - began:.0f} s")
-    Log(work / "log" / "evaluate.jsonl").write(step=state["step"], min=state["spent"] / 60, temperature=args.temperature, **result)
+    Log(work / "log" / "evaluate.jsonl").write(
+        step=state["step"], min=state["spent"] / 60, temperature=args.temperature, **result
+    )
 
 
 if __name__ == "__main__":

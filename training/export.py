@@ -3,6 +3,7 @@
 DIR/export/asset/ then looks like a download of ChatTTS (A2 of the facts), only narrower, plus
 `model.json` and the voices; `chattts convert DIR/export -o MODEL` does the rest.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -100,7 +101,11 @@ def export(work: Path, out: Path) -> None:
         "source": f"trained by the project (training/README.md), {state['step']} steps",
     }, indent=2) + "\n")  # fmt: skip
     for name, vector in zip(VOICES, torch.nn.functional.normalize(gpt.voice.weight.detach().float(), dim=-1)):
-        blend = " + ".join(f"{w:g} {p}" for p, w in BLENDS[name]) if name in BLENDS else "its student hibari-tts (Apache-2.0)"
+        blend = (
+            " + ".join(f"{w:g} {p}" for p, w in BLENDS[name])
+            if name in BLENDS
+            else "its student hibari-tts (Apache-2.0)"
+        )
         (out / "voices" / f"{name}.json").write_text(json.dumps({
             "format": "chattts-onnx.voice", "version": 1, "name": name,
             "language": ["zh", "en"] if name in BLENDS else ["en"],

@@ -5,6 +5,7 @@ teachers, all from the known symbol durations and all absent from the export, ma
 minutes: two attention heads told which symbol is being spoken (and which is next), auxiliary heads
 that name the symbol heard now and the next two, and the mel that Decoder makes of the hidden states.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -66,8 +67,12 @@ class Model(nn.Module):
             low, high = batch["low"][speech], batch["high"][speech]
             total_now = total[:, 0].gather(1, high[:, None] + 1) - total[:, 0].gather(1, low[:, None])
             total_next = total[:, 1].gather(1, high[:, None] + 2) - total[:, 1].gather(1, low[:, None] + 1)
-            out["attn"] = -(torch.log(total_now.clamp(min=1e-5)).mean() + torch.log(total_next.clamp(min=1e-5)).mean()) / 2
-        some = torch.randperm(len(at))[: -(-len(at) // MEL_SHARE)]  # Decoder costs as much as the trunk: a share of the rows
+            out["attn"] = (
+                -(torch.log(total_now.clamp(min=1e-5)).mean() + torch.log(total_next.clamp(min=1e-5)).mean()) / 2
+            )
+        some = torch.randperm(len(at))[
+            : -(-len(at) // MEL_SHARE)
+        ]  # Decoder costs as much as the trunk: a share of the rows
         mel = self.decoder((hidden * speech[..., None])[some].transpose(1, 2)).float()
         mask = speech[some].repeat_interleave(2, 1)[:, None].float()
         out["mel"] = ((mel - batch["mel"][some]).abs() * mask).sum() / (mask.sum() * mel.shape[1])
@@ -94,33 +99,35 @@ def rate(done: float, warm: float = 0.01, flat: float = 0.5, floor: float = 0.04
 class Peers:
     """Data-parallel ranks of one thread each (RANK and WORLD in the environment, meeting in WORK/rendezvous).
 
-    On a busy machine two ranks that meet once a step beat two threads that meet at every operation.
+    Local SGD: every rank steps on its own and all take the mean of the weights every few steps. On a busy
+    machine that beats threads, which meet at every operation, and shared gradients, which meet at every step.
     """
 
-    def __init__(self, work: Path) -> None:
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD", 1))
+    def __init__(self, work: Path, every: int) -> None:
+        self.rank, self.world, self.every = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD", 1)), every
         if self.world > 1:
             torch.distributed.init_process_group(
                 "gloo", init_method=f"file://{work.resolve()}/rendezvous", rank=self.rank, world_size=self.world
             )
 
-    def mean(self, params: List[nn.Parameter], extra: List[float]) -> List[float]:
-        """Average gradients (and a few numbers) over the ranks, in place."""
+    @torch.no_grad()
+    def mean(self, params: List[nn.Parameter], extra: float) -> float:
+        """Average weights (and a number) over the ranks, in place."""
         if self.world == 1:
             return extra
-        flat = torch.cat([p.grad.reshape(-1) for p in params] + [torch.tensor(extra, device=params[0].device)])
+        flat = torch.cat([p.reshape(-1) for p in params] + [torch.tensor([extra], device=params[0].device)])
         torch.distributed.all_reduce(flat)
         flat /= self.world
         at = 0
         for p in params:
-            p.grad.copy_(flat[at : at + p.numel()].view_as(p))
+            p.copy_(flat[at : at + p.numel()].view_as(p))
             at += p.numel()
-        return flat[at:].tolist()
+        return flat[-1].item()
 
 
 def train(args: argparse.Namespace) -> None:
     work, dev = args.work, device()
-    peers = Peers(work)
+    peers = Peers(work, args.meet)
     seed_all(2)
     vocab = phonemes.vocabulary()
     spk = vocab["[spk_emb]"]
@@ -142,16 +149,21 @@ def train(args: argparse.Namespace) -> None:
         adam.load_state_dict(state["adam"])
         step, spent = state["step"], state["spent"]
     else:
-        sample = np.concatenate([i.mel[:, ::7].astype(np.float32) for i in corpus.items[:: max(1, len(corpus.items) // 300)]], 1)
+        sample = np.concatenate(
+            [i.mel[:, ::7].astype(np.float32) for i in corpus.items[:: max(1, len(corpus.items) // 300)]], 1
+        )
         for m in (model, ema):
             m.decoder.coef.data = torch.from_numpy(np.sqrt((sample**2).mean(1)))[None, :, None].to(dev)
     frames = sum(len(i.codes) for i in corpus.items)
-    print(f"{len(corpus.items)} clips, {frames * 0.032 / 3600:.2f} h, {sum(p.numel() for p in model.gpt.layers.parameters())} in layers")
+    print(
+        f"{len(corpus.items)} clips, {frames * 0.032 / 3600:.2f} h, {sum(p.numel() for p in model.gpt.layers.parameters())} in layers"
+    )
     log = Log(work / "log" / "gpt.jsonl")
     rng = np.random.default_rng(step * 7 + peers.rank)
     torch.manual_seed(step * 7 + peers.rank)
     trained = [p for p in model.parameters() if p.requires_grad]
-    done = spent / (args.minutes * 60)
+    elapsed = spent
+    done = elapsed / (args.minutes * 60)
     began, seen, sums = time.time(), 0, {}
     saved = time.time()
 
@@ -175,19 +187,20 @@ def train(args: argparse.Namespace) -> None:
             muon.zero_grad()
             adam.zero_grad()
             loss.backward()
-            stop = 1e6 if (work / "STOP").exists() else 0.0
-            elapsed = peers.mean(trained, [spent + time.time() - began + stop])[0]
-            done = elapsed / (args.minutes * 60)
             nn.utils.clip_grad_norm_(others, 1.0)
             muon.step()
             adam.step()
             step += 1
+            if step % peers.every == 0:
+                stop = 1e6 if (work / "STOP").exists() else 0.0
+                elapsed = peers.mean(trained, spent + time.time() - began + stop)
+                done = elapsed / (args.minutes * 60)
+                with torch.no_grad():
+                    keep = min(0.97, step / (step + 100))
+                    for a, b in zip(ema.parameters(), model.parameters()):
+                        a.lerp_(b, 1 - keep)
             if peers.rank:
                 continue
-            with torch.no_grad():
-                keep = min(0.995, step / (step + 20))
-                for a, b in zip(ema.parameters(), model.parameters()):
-                    a.lerp_(b, 1 - keep)
             seen += batch["ids"].numel()
             for k, v in parts.items():
                 sums[k] = sums.get(k, 0.0) + v.item()
@@ -196,7 +209,7 @@ def train(args: argparse.Namespace) -> None:
                 sums = {}
             if step % 300 == 0:
                 log.write(step=step, valid=validate(ema, corpus, spk, vocab, dev))
-            if time.time() - saved > args.save:
+            if step % peers.every == 0 and time.time() - saved > args.save:
                 checkpoint()
                 saved = time.time()
 
@@ -218,12 +231,15 @@ def validate(model: Model, corpus: Corpus, spk: int, vocab: Dict[str, int], dev:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".mini"))
-    parser.add_argument("--minutes", type=float, default=90, help="training time the schedule is laid out for, over all runs")
+    parser.add_argument(
+        "--minutes", type=float, default=90, help="training time the schedule is laid out for, over all runs"
+    )
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=6144, help="positions a step")
     parser.add_argument("--short", type=int, default=150, help="steps on short clips only at the start")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--meet", type=int, default=6, help="steps between the ranks' averages (RANK, WORLD)")
     parser.add_argument("--save", type=float, default=120.0, help="seconds between checkpoints")
     args = parser.parse_args()
     if "OMP_NUM_THREADS" in os.environ:

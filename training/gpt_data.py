@@ -1,4 +1,5 @@
 """Batches for the GPT: symbols, codes, mels and which symbol is heard at every step."""
+
 from __future__ import annotations
 
 import sys
@@ -14,11 +15,13 @@ from .nets import EOS, MELS
 from .teacher import FRAME, HIBARI_VOICE
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-from chattts_onnx.text import mandarin, phonemes  # noqa: E402
+from chattts_onnx.text import mandarin, phonemes
 
 SPEEDS = {0.8: 3, 0.9: 4, 1.0: 5, 1.1: 6, 1.25: 7}
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
-NOOPS = [t for t in phonemes.SPECIALS if t.startswith(("[laugh", "[oral_", "[break_", "[music", "[pure", "[undef", "[v_b"))]
+NOOPS = [
+    t for t in phonemes.SPECIALS if t.startswith(("[laugh", "[oral_", "[break_", "[music", "[pure", "[undef", "[v_b"))
+]
 
 
 def share_matrix(vocab: Dict[str, int]) -> Tensor:
@@ -35,7 +38,9 @@ def share_matrix(vocab: Dict[str, int]) -> Tensor:
 class Item:
     """One clip: prompt ids, codes, mel and the symbol span of every step."""
 
-    def __init__(self, row: Dict[str, Any], codes: np.ndarray, mel: np.ndarray, vocab: Dict[str, int], voice: int) -> None:
+    def __init__(
+        self, row: Dict[str, Any], codes: np.ndarray, mel: np.ndarray, vocab: Dict[str, int], voice: int
+    ) -> None:
         self.voice, self.mel, self.name = voice, mel, str(row["id"])
         # compute is scarcer than data: a pass takes a part of the bulk English voice and of the joined clips
         self.share = 0.35 if row["voice"] == HIBARI_VOICE else 0.6 if self.name.startswith("cp") else 1.0

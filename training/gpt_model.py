@@ -1,4 +1,5 @@
 """The Llama of ChatTTS (A3 of the facts): text symbols and four code books in, four code heads out."""
+
 from __future__ import annotations
 
 import math
@@ -73,7 +74,9 @@ class Attention(nn.Module):
             future = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
             y = (q @ k.transpose(-1, -2) * HEAD**-0.5).masked_fill(future, -1e9).softmax(-1).to(v.dtype) @ v
         else:
-            y = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask, is_causal=mask is None and t > 1)
+            y = F.scaled_dot_product_attention(
+                q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask, is_causal=mask is None and t > 1
+            )
         return self.o_proj(y.transpose(1, 2).reshape(b, t, c)), weights
 
 
@@ -142,7 +145,12 @@ class GPT(nn.Module):
         return sum(self.emb_code[q](codes[..., q]) for q in range(BOOKS))  # type: ignore[return-value]
 
     def trunk(
-        self, x: Tensor, cos: Tensor, sin: Tensor, caches: Optional[List[list]] = None, mask: Optional[Tensor] = None,
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        caches: Optional[List[list]] = None,
+        mask: Optional[Tensor] = None,
         look: int = 0,
     ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
         """Last state (normed), the middle state, and the supervised heads' attention."""
@@ -160,8 +168,16 @@ class GPT(nn.Module):
 
 @torch.no_grad()
 def generate(
-    model: GPT, texts: List[List[int]], voices: List[int], spk_id: int, temperature: float = 0.3, top_p: float = 0.7,
-    top_k: int = 20, penalty: float = 1.05, limit: int = 420, seed: int = 0,
+    model: GPT,
+    texts: List[List[int]],
+    voices: List[int],
+    spk_id: int,
+    temperature: float = 0.3,
+    top_p: float = 0.7,
+    top_k: int = 20,
+    penalty: float = 1.05,
+    limit: int = 420,
+    seed: int = 0,
 ) -> List[Tuple[Tensor, Tensor]]:
     """Sample a batch as the runtime does; per row (hidden [T, C], codes [T, 4])."""
     dev = model.emb_own.device

@@ -5,6 +5,7 @@ the run time's own suffix rules or letter-to-sound table already read right are 
 letter-to-sound table is learnt here: letters are aligned to phonemes by expectation-maximisation,
 then a default-and-refine list keeps only the contexts that change the answer of a shorter one.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Dict, List, Tuple
 from .teacher import _package_dir
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-from chattts_onnx.text import english  # noqa: E402
+from chattts_onnx.text import english
 
 STRESS = "ˈˌ"
 SILVER_RANK = 60000  # silver words are kept only this far down the frequency list
@@ -29,7 +30,9 @@ CONTEXTS = english.CONTEXTS
 
 def entries() -> Tuple[Dict[str, str], Dict[str, str]]:
     def read(name: str) -> Dict[str, str]:
-        raw = json.loads(gzip.decompress((_package_dir("hibari") / "assets" / f"lexicon_us_{name}.json.gz").read_bytes()))
+        raw = json.loads(
+            gzip.decompress((_package_dir("hibari") / "assets" / f"lexicon_us_{name}.json.gz").read_bytes())
+        )
         out = {}
         for word, value in raw.items():
             phones = value["DEFAULT"] if isinstance(value, dict) else value
@@ -109,7 +112,9 @@ def refine(pairs: List[Tuple[str, List[str]]], aligned: List[List[str]]) -> Dict
             total = sum(counter.values())
             left, letter, right = key.split("|")
             previous = english.look_up(rules, left, letter, right, level)
-            if part != previous and (level == 0 or (count >= 4 and count >= 0.5 * total and count - counter[previous] >= 3)):
+            if part != previous and (
+                level == 0 or (count >= 4 and count >= 0.5 * total and count - counter[previous] >= 3)
+            ):
                 rules[key] = part
     return rules
 
@@ -148,7 +153,9 @@ def main() -> None:
             kept[word] = words[word]
     write("english_lexicon.txt.xz", kept)
     right = sum(reader.spell(w) == "".join(p) for w, p in plain)
-    print(f"{len(words)} words, {len(kept)} stored, {len(rules)} rules, {right / len(plain):.3f} of words read right by rules alone")
+    print(
+        f"{len(words)} words, {len(kept)} stored, {len(rules)} rules, {right / len(plain):.3f} of words read right by rules alone"
+    )
 
 
 if __name__ == "__main__":

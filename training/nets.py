@@ -3,6 +3,7 @@
 Shapes and names follow ChatTTS's published safetensors, so a state dict is an export; what the
 published layout calls `weight` (block scale of its own blocks) and `gamma` (of Vocos) is one idea.
 """
+
 from __future__ import annotations
 
 import math
@@ -39,7 +40,9 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("fb", mel_filters(n_fft, mels))
 
     def magnitude(self, audio: Tensor) -> Tensor:
-        spec = torch.stft(audio, self.n_fft, self.hop, window=self.window, center=True, pad_mode="reflect", return_complex=True)
+        spec = torch.stft(
+            audio, self.n_fft, self.hop, window=self.window, center=True, pad_mode="reflect", return_complex=True
+        )
         return torch.sqrt(spec.real.square() + spec.imag.square() + 1e-12)
 
     def forward(self, audio: Tensor) -> Tensor:
@@ -59,7 +62,9 @@ class DepthwiseConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.transpose(1, 2)
         pad = self.dilation * (self.kernel - 1) // 2
-        y = F.conv1d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), padding=pad, dilation=self.dilation, groups=x.shape[1])
+        y = F.conv1d(
+            x, self.weight.to(x.dtype), self.bias.to(x.dtype), padding=pad, dilation=self.dilation, groups=x.shape[1]
+        )
         return y.transpose(1, 2)
 
 

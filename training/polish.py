@@ -1,4 +1,5 @@
 """Hidden states of the trained GPT as input for the last stage: Decoder and Vocos learn to read them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -59,7 +60,9 @@ class HiddenBatches:
                 pad = (low - (at - edge), at + tokens + edge - high)
                 hidden.append(torch.nn.functional.pad(h[:, low:high].float(), pad))
                 mels.append(m[:, 2 * at : 2 * (at + tokens)].float())
-                audio.append(torch.from_numpy(a[2 * at * HOP : (2 * (at + tokens) - 1) * HOP].astype(np.float32) / 32768))
+                audio.append(
+                    torch.from_numpy(a[2 * at * HOP : (2 * (at + tokens) - 1) * HOP].astype(np.float32) / 32768)
+                )
             with autocast(dev):
                 out = self.decoder(torch.stack(hidden).to(dev))
             out = out[:, :, 2 * edge : -2 * edge].float()

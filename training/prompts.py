@@ -4,6 +4,7 @@ Texts: the Mandarin sentences and English translations of hsk-sentences-audio (C
 spoken, never shipped), frequent words of wordfreq strung together for coverage of syllables and
 spellings, Mandarin carriers around English words. Sentences of the evaluation lists are never used.
 """
+
 from __future__ import annotations
 
 import json
@@ -29,7 +30,12 @@ CARRIERS = (
 
 def evaluation_sentences() -> Set[str]:
     root = Path(__file__).resolve().parent.parent / "src" / "chattts_onnx" / "evaluation"
-    return {bare(line) for name in ("zh", "en") for line in (root / f"sentences_{name}.txt").read_text("utf-8").split("\n") if line}
+    return {
+        bare(line)
+        for name in ("zh", "en")
+        for line in (root / f"sentences_{name}.txt").read_text("utf-8").split("\n")
+        if line
+    }
 
 
 def bare(text: str) -> str:
@@ -110,7 +116,9 @@ def _joined(texts: List[str], glue: str, sizes: List[int], rng: random.Random) -
         at += size
 
 
-def _strings(words: List[str], glues: List[str], ends: str, sizes: List[int], count: int, rng: random.Random) -> Iterator[str]:
+def _strings(
+    words: List[str], glues: List[str], ends: str, sizes: List[int], count: int, rng: random.Random
+) -> Iterator[str]:
     at = 0
     for _ in range(count):
         size = rng.choice(sizes)
@@ -130,7 +138,9 @@ def jobs(seed: int) -> Dict[str, List[Dict[str, Any]]]:
     sentences = json.loads(path.read_text("utf-8"))
     english = [s["translation"]["en"] for s in sentences]
     english = [t for t in dict.fromkeys(english) if re.fullmatch(PLAIN_EN, t) and bare(t) not in avoid]
-    chinese = [t for t in dict.fromkeys(s["chinese"] for s in sentences) if re.fullmatch(PLAIN_ZH, t) and bare(t) not in avoid]
+    chinese = [
+        t for t in dict.fromkeys(s["chinese"] for s in sentences) if re.fullmatch(PLAIN_ZH, t) and bare(t) not in avoid
+    ]
     rng.shuffle(english)
     rng.shuffle(chinese)
     zh_words = [w for w in top_n_list("zh", 20000) if re.fullmatch("[\u4e00-\u9fff]+", w)][300:]

@@ -4,6 +4,7 @@ A job is one JSON line {"id","voice","speed","text","lang","spans"}: spans are [
 the student's token and the teacher's symbols it covers, so durations come out per student token.
 Each shard appends to its own meta file and skips what is already there: stop and resume at will.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -71,8 +72,10 @@ def main() -> None:
         for job in jobs:
             kind = "hibari" if job["voice"] == teacher.HIBARI_VOICE else "kokoro"
             if kind not in engines:
-                engines[kind] = teacher.Hibari(args.work) if kind == "hibari" else teacher.Kokoro(
-                    args.work, args.packs or args.work / "npm" / "package" / "voices"
+                engines[kind] = (
+                    teacher.Hibari(args.work)
+                    if kind == "hibari"
+                    else teacher.Kokoro(args.work, args.packs or args.work / "npm" / "package" / "voices")
                 )
             symbols = "".join(s for _, s in job["spans"])
             try:
@@ -84,8 +87,16 @@ def main() -> None:
             clip = row.pop("audio")
             file = f"{job['id']}.flac"
             soundfile.write(out / file, np.clip(clip, -1, 1), RATE, subtype="PCM_16")
-            row.update(id=job["id"], file=file, lang=job["lang"], voice=job["voice"], speed=job["speed"],
-                       text=job["text"], tokens=[t for t, _ in job["spans"]], samples=len(clip))
+            row.update(
+                id=job["id"],
+                file=file,
+                lang=job["lang"],
+                voice=job["voice"],
+                speed=job["speed"],
+                text=job["text"],
+                tokens=[t for t, _ in job["spans"]],
+                samples=len(clip),
+            )
             handle.write(json.dumps(row, ensure_ascii=False) + "\n")
             handle.flush()
             seconds += len(clip) / RATE

@@ -5,6 +5,7 @@ durations as an inner value, so one extra graph output turns it into an aligned 
 (Apache-2.0) is a distilled English voice with the same symbols, about sixty times faster.
 Neither is imported at run time by the package; both come from PyPI/npm as plain files.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -70,7 +71,8 @@ class Kokoro:
         ids = np.array([[0, *(self.vocab[c] for c in symbols), 0]], np.int64)
         style = self.styles[voice][len(symbols) - 1]
         audio, frames = self.session.run(
-            ["audio", DURATIONS], {"tokens": ids, "style": style.astype(np.float32), "speed": np.array([speed], np.float32)}
+            ["audio", DURATIONS],
+            {"tokens": ids, "style": style.astype(np.float32), "speed": np.array([speed], np.float32)},
         )
         durations = [int(f) for f in np.asarray(frames).reshape(-1)]
         audio = np.asarray(audio, np.float32).reshape(-1)
@@ -90,7 +92,9 @@ class Hibari:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             model = onnx.load(str(_package_dir("hibari") / "assets" / "hibari.onnx"))
-            model.graph.output.append(onnx.helper.make_tensor_value_info("/Clip_output_0", onnx.TensorProto.FLOAT, None))
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info("/Clip_output_0", onnx.TensorProto.FLOAT, None)
+            )
             onnx.save(model, str(target))
         self.tts = hibari.tts.Hibari(model=str(target))
         self.vocab = self.tts.vocab

@@ -1,4 +1,5 @@
 """Small shared pieces: device, precision, logs, checkpoints, schedules, Muon."""
+
 from __future__ import annotations
 
 import contextlib
@@ -79,7 +80,9 @@ def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised, for hidden matrices (the rest goes to AdamW)."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.01) -> None:
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.01
+    ) -> None:
         super().__init__(list(params), dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
     @torch.no_grad()

@@ -4,6 +4,7 @@ Stage 1: log-mel of real audio -> waveform, multi-resolution STFT and mel losses
 Stage 2 (--polish): hidden states of the frozen GPT -> Decoder -> mel -> Vocos -> waveform, same losses
 plus the mel's own, so the vocoder hears what it will be given; --gan adds discriminators to either.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -14,7 +15,6 @@ from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import data
@@ -44,7 +44,14 @@ class SpectralLoss(nn.Module):
         for n, hop in RESOLUTIONS:
             a, b = self.magnitude(out, n, hop), self.magnitude(real, n, hop)
             total = total + (a.log() - b.log()).abs().mean() + (a - b).norm() / (b.norm() + 1e-3)
-        mel = (torch.log(self.mel.fb.t() @ self.mel.magnitude(out) + 1e-4) - torch.log(self.mel.fb.t() @ self.mel.magnitude(real) + 1e-4)).abs().mean()
+        mel = (
+            (
+                torch.log(self.mel.fb.t() @ self.mel.magnitude(out) + 1e-4)
+                - torch.log(self.mel.fb.t() @ self.mel.magnitude(real) + 1e-4)
+            )
+            .abs()
+            .mean()
+        )
         return total / len(RESOLUTIONS), mel
 
 

@@ -24,7 +24,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, module: Any, *args: str) -> None:
     module.main()
 
 
-@pytest.fixture()
+@pytest.fixture
 def work(tmp_path: Path) -> Path:
     """Twenty-four clips of tones: one pitch a symbol, in two voices."""
     import soundfile
@@ -75,7 +75,10 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
         assert embed[f"emb_code.{book}.weight"].shape == (626, width)
         assert embed[f"head_code.{book}.parametrizations.weight.original0"].shape == (626, 1)
     trunk = load(str(assets / "gpt" / "model.safetensors"))
-    assert trunk[f"layers.{config['num_hidden_layers'] - 1}.mlp.down_proj.weight"].shape == (width, config["intermediate_size"])
+    assert trunk[f"layers.{config['num_hidden_layers'] - 1}.mlp.down_proj.weight"].shape == (
+        width,
+        config["intermediate_size"],
+    )
     decoder = load(str(assets / "Decoder.safetensors"))
     assert decoder["decoder.conv_in.0.weight"].shape[1] == width // 2
     assert "decoder.decoder_block.0.weight" in decoder

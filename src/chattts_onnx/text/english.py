@@ -3,6 +3,7 @@
 Data (`data/english_*.txt.xz`) comes from misaki's American lexicon (Apache-2.0), see
 `data/ENGLISH_DATA.md`; nothing is looked up in the network and every string gets some reading.
 """
+
 from __future__ import annotations
 
 import lzma
@@ -20,17 +21,19 @@ CONTEXTS: Tuple[Tuple[int, int], ...] = ((0, 0), (0, 1), (1, 1), (1, 2), (2, 2),
 
 _LETTERS = {
     "A": "ˈA", "B": "bˈi", "C": "sˈi", "D": "dˈi", "E": "ˈi", "F": "ˈɛf", "G": "ʤˈi", "H": "ˈAʧ", "I": "ˈI", "J": "ʤˈA",
-    "K": "kˈA", "L": "ˈɛl", "M": "ˈɛm", "N": "ˈɛn", "O": "ˈO", "P": "pˈi", "Q": "kjˈu", "R": "ˈɑɹ", "S": "ˈɛs", "T": "tˈi",
-    "U": "jˈu", "V": "vˈi", "W": "dˈʌbᵊljˌu", "X": "ˈɛks", "Y": "wˈI", "Z": "zˈi",
+    "K": "kˈA", "L": "ˈɛl", "M": "ˈɛm", "N": "ˈɛn", "O": "ˈO", "P": "pˈi", "Q": "kjˈu", "R": "ˈɑɹ", "S": "ˈɛs",
+    "T": "tˈi", "U": "jˈu", "V": "vˈi", "W": "dˈʌbᵊljˌu", "X": "ˈɛks", "Y": "wˈI", "Z": "zˈi",
 }  # fmt: skip
 _TOKEN = re.compile(r"[A-Za-z]+(?:'[A-Za-z]+)*'?")
 
 
 def pad(word: str) -> str:
+    """A word with room for contexts at both ends."""
     return "####" + word + "####"
 
 
 def context(padded: str, index: int, shape: Tuple[int, int]) -> str:
+    """The key of a letter with so many letters at its left and right."""
     at = index + 4
     return padded[at - shape[0] : at] + "|" + padded[at] + "|" + padded[at + 1 : at + 1 + shape[1]]
 
@@ -38,7 +41,7 @@ def context(padded: str, index: int, shape: Tuple[int, int]) -> str:
 def look_up(rules: Mapping[str, str], left: str, letter: str, right: str, below: int) -> Optional[str]:
     """The answer of the longest stored context under level `below` that fits."""
     for lefts, rights in reversed(CONTEXTS[:below]):
-        key = f"{left[len(left) - lefts:]}|{letter}|{right[:rights]}"
+        key = f"{left[len(left) - lefts :]}|{letter}|{right[:rights]}"
         if key in rules:
             return rules[key]
     return None
@@ -52,7 +55,8 @@ class Reader:
         self.rules = rules
 
     @classmethod
-    def load(cls) -> "Reader":
+    def load(cls) -> Reader:
+        """The shipped tables."""
         tables: List[Dict[str, str]] = []
         for name in ("english_lexicon.txt.xz", "english_rules.txt.xz"):
             text = lzma.decompress((_DATA / name).read_bytes()).decode("utf-8")
@@ -87,7 +91,9 @@ class Reader:
         stem = None
         if not word.endswith("ss"):
             stem = self._stem(word[:-1])
-        if stem is None and (word.endswith("'s") or (len(word) > 4 and word.endswith("es") and not word.endswith("ies"))):
+        if stem is None and (
+            word.endswith("'s") or (len(word) > 4 and word.endswith("es") and not word.endswith("ies"))
+        ):
             stem = self._stem(word[:-2])
         if stem is None and len(word) > 4 and word.endswith("ies"):
             stem = self._stem(word[:-3] + "y")
@@ -116,7 +122,14 @@ class Reader:
         return present(stem) if stem else None
 
     def _derived(self, word: str) -> Optional[str]:
-        for suffix, sound in (("ly", "li"), ("ness", "nəs"), ("less", "ləs"), ("ment", "mᵊnt"), ("er", "əɹ"), ("ful", "fᵊl")):
+        for suffix, sound in (
+            ("ly", "li"),
+            ("ness", "nəs"),
+            ("less", "ləs"),
+            ("ment", "mᵊnt"),
+            ("er", "əɹ"),
+            ("ful", "fᵊl"),
+        ):
             if word.endswith(suffix) and len(word) > len(suffix) + 2:
                 stem = self._stem(word[: -len(suffix)])
                 if stem and not (suffix == "er" and stem[-1] in VOWELS):
@@ -124,6 +137,7 @@ class Reader:
         return None
 
     def suffixed(self, word: str) -> Optional[str]:
+        """A known stem with a regular ending, or None."""
         for rule in (self._plural, self._past, self._present, self._derived):
             found = rule(word)
             if found:
@@ -185,12 +199,14 @@ def letters(word: str) -> str:
 
 
 def plural(stem: str) -> str:
+    """Sound of a stem with -s or apostrophe-s."""
     if stem[-1] in "ptkfθ":
         return stem + "s"
     return stem + ("ᵻz" if stem[-1] in "szʃʒʧʤ" else "z")
 
 
 def past(stem: str) -> str:
+    """Sound of a stem with -ed."""
     if stem[-1] in "pkfθʃsʧ":
         return stem + "t"
     if stem[-1] == "d":
@@ -201,6 +217,7 @@ def past(stem: str) -> str:
 
 
 def present(stem: str) -> str:
+    """Sound of a stem with -ing."""
     if len(stem) > 1 and stem[-1] == "t" and stem[-2] in _TAP_AFTER:
         return stem[:-1] + "Tɪŋ"
     return stem + "ɪŋ"
@@ -248,7 +265,12 @@ def phonemize(text: str) -> List[str]:
         word = words[index]
         following = sounds[-1] if sounds else None
         sound = _function_word(word, following) or reader().word(word)
-        if word[0].isupper() and "ˈ" not in sound and "ˌ" not in sound and sound not in ("ɐ", "ɐn", "ðə", "ði", "tə", "tʊ"):
+        if (
+            word[0].isupper()
+            and "ˈ" not in sound
+            and "ˌ" not in sound
+            and sound not in ("ɐ", "ɐn", "ðə", "ði", "tə", "tʊ")
+        ):
             sound = _stress_first_vowel(sound, "ˌ")  # the word that opens a sentence is not swallowed
         sounds.append(sound)
     for sound in reversed(sounds):

@@ -9,7 +9,8 @@ what the symbols say, so training and run time must share this one module.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Tuple
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Tuple
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002ebef〇]+")
 
@@ -29,46 +30,28 @@ _ZERO_INITIAL = {
 _SHORT = {"iu": "iou", "ui": "uei", "un": "uen", "ue": "ve", "ê": "eh"}
 _AFTER_JQX = {"u": "v", "ue": "ve", "uan": "van", "un": "vn"}
 
-# Words whose last syllable is light in ordinary speech; pypinyin reads many of them in full.
-_NEUTRAL = set(
-    "东西 喜欢 客气 漂亮 时候 朋友 先生 小姐 认识 知道 告诉 休息 事情 意思 地方 明白 清楚 舒服 衣服 关系 商量 消息 打听 热闹 "
-    "麻烦 学问 聪明 便宜 暖和 凉快 干净 豆腐 萝卜 葡萄 玻璃 眼睛 耳朵 头发 鼻子 嘴巴 脑袋 胳膊 指甲 屁股 力气 精神 脾气 "
-    "窗户 钥匙 扫帚 被子 枕头 石头 木头 馒头 骨头 舌头 拳头 里头 外头 上头 前头 后头 念头 甜头 苦头 丈夫 媳妇 太太 奶奶 姥姥 爷爷 "
-    "爸爸 妈妈 哥哥 弟弟 姐姐 妹妹 叔叔 伯伯 姑姑 舅舅 婶婶 娃娃 宝宝 星星 师傅 大夫 护士 学生 徒弟 亲戚 邻居 街坊 老婆 姑娘 "
-    "小伙子 月亮 云彩 庄稼 粮食 高粱 芝麻 棉花 牲口 骆驼 狐狸 蛤蟆 苍蝇 名字 名堂 故事 笑话 行李 包袱 生意 买卖 工夫 功夫 "
-    "主意 办法 部分 本事 差事 待遇 动静 对付 吩咐 佩服 耽误 打扮 打算 打量 打发 打点 惦记 嘱咐 告示 估计 见识 将就 讲究 教训 "
-    "考虑 困难 老实 利害 厉害 凑合 马虎 迷糊 模糊 含糊 勤快 轻松 踏实 痛快 委屈 稀罕 新鲜 秀气 心思 應酬 应酬 早上 晚上 路上 街上 "
-    "身上 手上 桌上 地上 床上 心里 家里 屋里 城里 夜里 手里 嘴里 这里 那里 哪里 上面 下面 里面 外面 前面 后面 左边 右边 旁边 "
-    "这边 那边 里边 外边 上边 下边 前边 后边 进来 出来 上来 下来 回来 过来 起来 进去 出去 上去 下去 回去 过去 什么 怎么 多么 "
-    "这么 那么 我们 你们 他们 她们 它们 咱们 人们 两个 三个 几个 这个 那个 哪个 一个 每个 整个 咳嗽 哆嗦 唠叨 啰嗦 琢磨 折腾 "
-    "糊涂 规矩 和尚 道士 官司 合同 会计 火候 机灵 记性 家伙 架势 奸细 结实 街坊 口袋 快活 懒得 老爷 冷战 力量 连累 伶俐 溜达 "
-    "門道 门道 眯缝 明白 能耐 牌楼 盘算 喷嚏 铺盖 欺负 情形 人家 认得 软和 商议 上司 烧饼 少爷 身份 生日 石榴 使唤 是非 收成 "
-    "首饰 疏忽 思量 算计 岁数 挑剔 跳蚤 铁匠 头疼 妥当 晚辈 尾巴 味道 位置 温和 稳当 吓唬 相公 相声 响动 小气 心里 "
-    "行市 休息 玄乎 学生 丫头 鸭子 烟筒 秧歌 养活 吆喝 妖精 衙门 一辈子 益处 意识 因为 引子 樱桃 影子 冤枉 院子 月饼 匀称 "
-    "在乎 招呼 折磨 针灸 枕头 知识 指望 妯娌 主人 嘱咐 转悠 状元 自在 字号 嘴巴 作坊 活泼 答应 谢谢 不好意思 对不起 看见 听见 "
-    "西瓜子 回家里 底下 地下 天上 头上 脸上 墙上 世上 晌午 比方 巴掌 白净 帮手 包涵 报酬 别扭 拨弄 簸箕 补丁 部分 财主 裁缝 "
-    "称呼 除了 锄头 畜生 刺猬 刀子 道理 灯笼 提防 滴水 嘀咕 点心 东家 豆子 嘟囔 短处 队伍 恶心 儿子 耳朵 贩子 房子 废物 风筝 "
-    "福气 富余 盖子 甘蔗 杆子 高兴 膏药 疙瘩 哥们 个子 根子 跟头 谷子 寡妇 怪物 罐头 闺女 柜子 棍子 孩子 汉子 行当 核桃 盒子 "
-    "猴子 后头 厚道 胡琴 胡萝卜 幌子".split()
-)
-# Listed for their pattern but spoken in full.
-_NEUTRAL -= set(
-    "待遇 困难 力量 部分 位置 温和 轻松 身份 生日 烟筒 月饼 益处 意识 知识 主人 学问 高兴 晚辈 廢物 甘蔗 打点 估计 考虑 因为 "
-    "滴水 情形 办法 报酬 商议 是非 头疼 看见 听见 模糊 对不起 不好意思 上司 嘴巴 石榴 味道 针灸 指望 邻居 会计 功夫 回家里 西瓜子".split()
-)
+
+def _light_words() -> FrozenSet[str]:
+    """Words whose last syllable is light in ordinary speech; pypinyin reads many of them in full."""
+    path = Path(__file__).resolve().parent / "data" / "mandarin_light.txt"
+    return frozenset(path.read_text("utf-8").split())
+
+
+_NEUTRAL = _light_words()
 _NEUTRAL_LENGTHS = sorted({len(w) for w in _NEUTRAL}, reverse=True)
 
 _DE_FULL_BEFORE = set("到出了以知益失胜分奖名票罪主天手逞意体道过宠")  # 得 is de2 before these: 得到, 得以, 得知 ...
 _DE_FULL_AFTER = set("获取所赢博心难求贪夺应自非")  # ... and after these: 获得, 取得, 心得 ...
 _DE_MUST_AFTER = set("我你您他她它们咱就还总只可都也又须非必人得")  # 得 is dei3 after these unless a complement follows
-_DI_ADVERB = set(
-    "高兴 认真 努力 仔细 小心 安静 大声 小声 轻轻 慢慢 快乐 开心 热情 激动 紧张 耐心 迅速 不断 不停 渐渐 悄悄 静静 深深 紧紧 "
-    "默默 逐渐 愉快 生气 着急 兴奋 自然 简单 完全 清楚 明显 大胆 勇敢 积极 主动 顺利 成功 准确 正确 有效 特别 痛苦 伤心 严肃".split()
+_DI_ADVERB = frozenset(
+    "高兴 认真 努力 仔细 小心 安静 大声 小声 轻轻 慢慢 快乐 开心 热情 激动 紧张 耐心 迅速 不断 不停 "
+    "渐渐 悄悄 静静 深深 紧紧 默默 逐渐 愉快 生气 着急 兴奋 自然 简单 完全 清楚 明显 大胆 勇敢 积极 "
+    "主动 顺利 成功 准确 正确 有效 特别 痛苦 伤心 严肃".split()
 )
 _DIGITS = set("零〇一二三四五六七八九十两")
 _YI_FULL_AFTER = set("第初周期拜统唯之万专单合同其惟")
 _YI_FULL_BEFORE = set("月号日楼班级")
-_ERHUA_BEFORE = set("这那哪点事玩会空花活话伙块头味劲面边份样圈弯趟眼嘴歌猫鸟馅碗盘根条片本名门劲孩女男")
+_ERHUA_BEFORE = frozenset("这那哪点事玩会空花活话伙块头味劲面边份样圈弯趟眼嘴歌猫鸟馅碗盘根条片本名门孩男")
 
 _Readings = List[str]
 
@@ -119,7 +102,7 @@ def _particles(text: str, readings: _Readings) -> None:
                 and after not in _DE_FULL_BEFORE
             ):
                 readings[i] = "dei3"
-            elif after in _DE_FULL_BEFORE and after or before in _DE_FULL_AFTER or text[i - 1 : i + 2] == "不得不":
+            elif (after in _DE_FULL_BEFORE and after) or before in _DE_FULL_AFTER or text[i - 1 : i + 2] == "不得不":
                 readings[i] = "de2"
             else:
                 readings[i] = "de5"
@@ -225,6 +208,7 @@ def inventory() -> List[str]:
 
 
 def is_han(char: str) -> bool:
+    """Whether a character is a hanzi."""
     return _HAN.match(char) is not None
 
 

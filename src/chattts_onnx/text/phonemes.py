@@ -30,19 +30,18 @@ ENGLISH = tuple("AIOQTWYabdefhijklmnopstuvwzæðŋɐɑɒɔəɚɛɜɡɪɹɾʃʊʌ
 
 
 def vocabulary() -> Dict[str, int]:
-    """symbol -> id of a model trained with this front end."""
+    """Symbol -> id of a model trained with this front end."""
     names = [*SPECIALS, *PUNCTUATION, *ENGLISH, *mandarin.inventory()]
     return {name: i for i, name in enumerate(names)}
 
 
 _TAG = re.compile(r"\[[A-Za-z]+(?:_[A-Za-z0-9]+)?\]")
 _PUNCTUATION_MAP = {
-    "，": ",", "、": ",", "。": ".", "．": ".", "？": "?", "！": "!", "：": ":", "；": ";", "…": ".", "—": "—", "–": "—",
-    "～": "—", "~": "—", "·": " ", "\n": ".", "\t": " ", "　": " ", "(": ",", ")": ",", "（": ",", "）": ",",
+    "，": ",", "、": ",", "。": ".", "．": ".", "？": "?", "！": "!", "：": ":", "；": ";", "…": ".", "—": "—",
+    "–": "—", "～": "—", "~": "—", "·": " ", "\n": ".", "\t": " ", "　": " ", "(": ",", ")": ",", "（": ",", "）": ",",
     "《": "", "》": "", "“": "", "”": "", '"': "", "「": "", "」": "", "『": "", "』": "", "【": ",", "】": ",",
 }  # fmt: skip
-for _c in PUNCTUATION:
-    _PUNCTUATION_MAP[_c] = _c
+_PUNCTUATION_MAP.update({c: c for c in PUNCTUATION})
 _DIGITS_ZH = dict(zip("0123456789", "零一二三四五六七八九"))
 _DIGITS_EN = dict(zip("0123456789", "zero one two three four five six seven eight nine".split()))
 _SYMBOL_WORDS = {
@@ -133,7 +132,7 @@ class PhonemeTokenizer:
             raise ValueError(f"the vocabulary has no {UNKNOWN}")
 
     @classmethod
-    def from_file(cls, path: Union[str, Path]) -> "PhonemeTokenizer":
+    def from_file(cls, path: Union[str, Path]) -> PhonemeTokenizer:
         """Read `{"kind": "phonemes", "vocab": {...}}`."""
         content = json.loads(Path(path).read_text("utf-8"))
         if content.get("kind") != "phonemes":
