@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from chattts_onnx.config import Manifest
 from chattts_onnx.errors import InputError, OutputError, UnknownVoiceError, VoiceFormatError
 from chattts_onnx.voices import Voice, VoiceLibrary, VoiceStatistics, embedding_to_string, user_voice_directory
-from chattts_onnx.voices.statistics import standard_normal
+from chattts_onnx.voices.statistics import standard_normal, torch_normal
 from chattts_onnx.voices.strings import codes_to_string
 
 WIDTH = 48
@@ -93,6 +93,15 @@ def test_what_is_no_voice(library: VoiceLibrary, spec: str) -> None:
         library.get(spec)
     assert "anna, bo, carl" in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+def test_seeds_of_the_reference(library: VoiceLibrary, model: Path) -> None:
+    statistics = VoiceStatistics(np.zeros(WIDTH, np.float32), np.ones(WIDTH, np.float32))
+    published = VoiceLibrary([model], WIDTH, statistics)
+    np.testing.assert_array_equal(published.get("torch:2222").embedding, torch_normal(2222, WIDTH))
+    assert published.get("torch:2222") != published.get("2222")
+    with pytest.raises(InputError, match="published model"):
+        library.get("torch:2222")
 
 
 @pytest.mark.parametrize("spec", ["anna:0+bo:0", "anna" + "+bo" * 8])

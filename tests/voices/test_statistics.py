@@ -9,10 +9,28 @@ import pytest
 
 from chattts_onnx.errors import InputError, ModelFormatError
 from chattts_onnx.voices import Voice, VoiceStatistics
-from chattts_onnx.voices.statistics import MAX_SEED, sample_between, standard_normal
+from chattts_onnx.voices.statistics import MAX_SEED, sample_between, standard_normal, torch_normal
 
 EXPECTED_0 = [0.1585338, 2.9828794, -1.925692, -0.8249255]
 EXPECTED_2222 = [-0.6510419, -2.354718, -0.8982876, 0.8241339]
+TORCH_2222 = [
+    -0.444102,
+    1.499952,
+    -1.795485,
+    0.36464,
+    0.965966,
+    -0.286776,
+    -0.517414,
+    -1.155425,
+    -0.399023,
+    0.287684,
+    2.15149,
+    0.505004,
+    -0.657077,
+    -1.433809,
+    0.072233,
+    0.295637,
+]
 
 
 def test_the_numbers_of_a_seed_never_change() -> None:
@@ -20,6 +38,20 @@ def test_the_numbers_of_a_seed_never_change() -> None:
     np.testing.assert_allclose(standard_normal(0, 4), EXPECTED_0, rtol=1e-6)
     np.testing.assert_allclose(standard_normal(2222, 4), EXPECTED_2222, rtol=1e-6)
     np.testing.assert_array_equal(standard_normal(7, 5), standard_normal(7, 768)[:5])
+
+
+def test_seeds_of_the_reference_give_its_voices() -> None:
+    # torch.manual_seed(2222); torch.randn(16) of PyTorch 2.13 on a CPU.
+    np.testing.assert_allclose(torch_normal(2222, 16), TORCH_2222, atol=1e-6)
+    np.testing.assert_array_equal(torch_normal(2222 + 2**32, 32), torch_normal(2222, 32))
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(7869)
+    np.testing.assert_allclose(torch_normal(7869, 768), torch.randn(768).numpy(), atol=1e-6)
+
+
+def test_lengths_that_pytorch_draws_otherwise_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        torch_normal(0, 100)
 
 
 def test_the_draw_is_standard_normal() -> None:

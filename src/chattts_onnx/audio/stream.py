@@ -21,8 +21,10 @@ from chattts_onnx.config import AudioConfig
 FloatArray = npt.NDArray[np.float32]
 
 _GROWTH = 1.5
-"""Factor from one chunk to the next: safe for any real-time factor below 1 / 1.5, because a chunk is made while the
-one before it plays."""
+"""Factor from one chunk to the next."""
+_BUDGET = 2.0
+"""Tokens waited for while a chunk plays, as a factor of the tokens in it: no gap at a real-time factor below 1 / 2."""
+_LOOKAHEAD_STEP_TOKENS = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class VocoderStream:
         spectrum: Callable[[FloatArray], Tuple[FloatArray, FloatArray]],
         *,
         lookahead_tokens: Optional[int],
+        first_lookahead_tokens: int,
         first_chunk_tokens: int,
         max_chunk_tokens: int,
     ) -> None:
@@ -54,9 +57,12 @@ class VocoderStream:
         self._spectrum = spectrum
         self._vocos_context = config.vocos_context
         exact = mel.frames + config.vocos_context
-        self._lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens * per_token)
-        self._next_chunk = float(max(1, first_chunk_tokens) * per_token)
-        self._max_chunk = float(max(first_chunk_tokens, max_chunk_tokens) * per_token)
+        self._full_lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens * per_token)
+        self._lookahead = self._full_lookahead
+        if lookahead_tokens is not None:
+            self._lookahead = min(self._full_lookahead, first_lookahead_tokens * per_token)
+        self._chunk = max(1, first_chunk_tokens) * per_token
+        self._max_chunk = max(first_chunk_tokens, max_chunk_tokens) * per_token
         self._istft = InverseSTFT(config.n_fft, config.hop_length)
         self._pending: List[npt.NDArray[Any]] = []
         self._tokens: Optional[npt.NDArray[Any]] = None
@@ -83,9 +89,9 @@ class VocoderStream:
             self._pending.append(np.array(tokens[start : start + 1]))  # the caller may reuse its buffer
             self._token_count += 1
             ready = self._per_token * self._token_count - self._lookahead
-            if ready - self._done_frames >= self._next_chunk:
+            if ready - self._done_frames >= self._chunk:
                 parts.append(self._decode_to(ready))
-                self._next_chunk = min(self._max_chunk, self._next_chunk * _GROWTH)
+                self._plan()
         return _joined(parts)
 
     def finish(self) -> FloatArray:
@@ -98,6 +104,13 @@ class VocoderStream:
         self._finished = True
         self._tokens = self._cached_mel = None
         return _joined(rest)
+
+    def _plan(self) -> None:
+        """How much future the next chunk waits for, and how long it is: both grow out of what is being played."""
+        wait = _BUDGET * self._chunk
+        step = min(self._full_lookahead - self._lookahead, _LOOKAHEAD_STEP_TOKENS * self._per_token)
+        self._lookahead += step
+        self._chunk = int(min(self._max_chunk, max(self._chunk, min(wait - step, self._chunk * _GROWTH))))
 
     def _decode_to(self, end: int) -> FloatArray:
         """Make the spectral frames [done, end) and return the samples that they complete."""

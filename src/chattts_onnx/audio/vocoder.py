@@ -66,22 +66,21 @@ class Vocoder:
 
     def decode(self, hidden: FloatArray) -> FloatArray:
         """Hidden states [n, H] to the waveform, float32 [hop * (2n - 1)] in the published dims, not clipped."""
-        stream = self._stream(self._mel_of_hidden, self.config.decoder_context, None, WINDOW_TOKENS, WINDOW_TOKENS)
-        return np.concatenate((stream.push(hidden), stream.finish()))
+        return self._whole(MelContext(self._mel_of_hidden, self.config.decoder_context), hidden)
 
     def decode_codes(self, codes: IntArray) -> FloatArray:
         """Codes [n, Q] to the waveform through the DVAE decoder, as `decode`."""
         context = self.config.dvae_decoder_context
         if context <= 0:
             raise ModelFormatError("the manifest states no dvae_decoder_context: convert the model again")
-        stream = self._stream(self._mel_of_codes, context, None, WINDOW_TOKENS, WINDOW_TOKENS)
-        return np.concatenate((stream.push(codes), stream.finish()))
+        return self._whole(MelContext(self._mel_of_codes, context), codes)
 
     def stream(
         self,
         lookahead_tokens: Optional[int] = None,
         *,
-        first_chunk_tokens: int = 4,
+        first_lookahead_tokens: int = 5,
+        first_chunk_tokens: int = 3,
         max_chunk_tokens: int = 24,
     ) -> VocoderStream:
         """Decode an utterance while it is being made.
@@ -89,26 +88,37 @@ class Vocoder:
         Args:
             lookahead_tokens: Tokens of future context that each sample waits for. None: the whole receptive field,
                 and the chunks joined equal `decode` to float rounding. Smaller is sooner and approximate.
-            first_chunk_tokens: Tokens of sound in the first chunk; the first audio is ready after this many tokens
-                plus the look-ahead.
+            first_lookahead_tokens: The first chunk waits for no more than this, so that speech begins sooner; the
+                look-ahead then grows to ``lookahead_tokens`` while the chunks before are being played.
+            first_chunk_tokens: Tokens of sound in the first chunk.
             max_chunk_tokens: Chunks grow by half up to this, so that the context decoded again with each stays cheap.
         """
-        context = self.config.decoder_context
-        return self._stream(self._mel_of_hidden, context, lookahead_tokens, first_chunk_tokens, max_chunk_tokens)
+        return self._stream(
+            MelContext(self._mel_of_hidden, self.config.decoder_context),
+            lookahead_tokens,
+            first_lookahead_tokens,
+            first_chunk_tokens,
+            max_chunk_tokens,
+        )
+
+    def _whole(self, mel: MelContext, tokens: npt.NDArray[Any]) -> FloatArray:
+        stream = self._stream(mel, None, 0, WINDOW_TOKENS, WINDOW_TOKENS)
+        return np.concatenate((stream.push(tokens), stream.finish()))
 
     def _stream(
         self,
-        to_mel: Callable[[npt.NDArray[Any]], FloatArray],
-        mel_context: int,
+        mel: MelContext,
         lookahead_tokens: Optional[int],
+        first_lookahead_tokens: int,
         first_chunk_tokens: int,
         max_chunk_tokens: int,
     ) -> VocoderStream:
         return VocoderStream(
             self.config,
-            MelContext(to_mel, mel_context),
+            mel,
             self._spectrum,
             lookahead_tokens=lookahead_tokens,
+            first_lookahead_tokens=first_lookahead_tokens,
             first_chunk_tokens=first_chunk_tokens,
             max_chunk_tokens=max_chunk_tokens,
         )

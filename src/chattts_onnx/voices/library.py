@@ -26,6 +26,7 @@ VoiceSpec = Union[str, int, Voice, None]
 _SUFFIX = ".json"
 _MAX_SPEC = 64 * 1024
 _MAX_MIX = 8
+_TORCH_SEED = re.compile(r"torch:([0-9]{1,19})\Z")
 _PART = re.compile(r"\s*([a-z0-9][a-z0-9_-]{0,63})\s*(?::\s*([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s*)?\Z")
 
 
@@ -127,8 +128,9 @@ class VoiceLibrary:
         """The voice that ``spec`` describes.
 
         Args:
-            spec: A name; a whole number (or its digits) as seed; a ``spk_emb`` string; a mix ``a:0.7+b:0.3``; a
-                `Voice`; None for the default; with ``trusted_paths`` also the path of a voice file.
+            spec: A name; a whole number (or its digits) as seed; ``torch:2222`` for the voice that the reference gives
+                that seed on a CPU; a ``spk_emb`` string; a mix ``a:0.7+b:0.3``; a `Voice`; None for the default; with
+                ``trusted_paths`` also the path of a voice file.
             trusted_paths: Whoever gave ``spec`` may read files, as the user of a command line may.
 
         Raises:
@@ -151,6 +153,9 @@ class VoiceLibrary:
             raise VoiceFormatError(f"the voice has {len(text)} characters: that is neither a name nor a voice string")
         if looks_like_voice_string(text):
             return self._from_string(text)
+        match = _TORCH_SEED.match(text)
+        if match is not None:
+            return self._of_torch_seed(int(match.group(1)))
         if "+" in text or ":" in text:
             parts = _parse_mix(text)
             if parts is not None:
@@ -280,6 +285,11 @@ class VoiceLibrary:
                 'add it as a voice first, `chattts voices add NAME FILE --text "..."`'
             )
         return self._fitting(Voice("string", embedding_from_string(text), provenance="a spk_emb string"))
+
+    def _of_torch_seed(self, seed: int) -> Voice:
+        if self._statistics is None or self._hidden_size % 16:
+            raise InputError("a seed of PyTorch names a voice of the published model: use that model, or a plain seed")
+        return self._fitting(self._statistics.sample_as_torch(seed))
 
     def _fitting(self, voice: Voice) -> Voice:
         if voice.width is not None and voice.width != self._hidden_size:

@@ -56,6 +56,12 @@ class VoiceStatistics:
             f"seed-{seed}", embedding.astype(np.float32), provenance=f"drawn from the model's statistics, seed {seed}"
         )
 
+    def sample_as_torch(self, seed: int) -> Voice:
+        """The voice that ``torch.manual_seed(seed)`` gives the reference on a CPU: users know voices by such seeds."""
+        embedding = self.mean + self.std * torch_normal(seed, len(self.mean))
+        provenance = f"drawn from the model's statistics as PyTorch on a CPU does, seed {seed}"
+        return Voice(f"torch-{seed}", embedding.astype(np.float32), provenance=provenance)
+
 
 def standard_normal(seed: int, count: int) -> FloatArray:
     """Standard normal numbers of a seed, float32 [count].
@@ -69,6 +75,23 @@ def standard_normal(seed: int, count: int) -> FloatArray:
     angle = 2.0 * np.pi * uniform[:, 1]
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     result: FloatArray = pairs.ravel()[:count].astype(np.float32)
+    return result
+
+
+def torch_normal(seed: int, count: int) -> FloatArray:
+    """What ``torch.manual_seed(seed); torch.randn(count)`` gives on a CPU, to rounding; ``count`` in steps of 16.
+
+    MT19937 seeded by the low 32 bits; the low 24 bits of each word over 2^24 are the uniform numbers; in each block of
+    16 the first eight, u1, and the last eight, u2, give sqrt(-2 ln(1 - u1)) times cos and sin of 2 pi u2.
+    """
+    if count % 16:
+        raise ValueError(f"{count} is not a multiple of 16: PyTorch draws other lengths in another way")
+    # NumPy's frozen legacy generator: its stream is promised never to change.
+    words = np.random.RandomState(checked_seed(seed) & 0xFFFFFFFF).randint(0, 2**32, count, dtype=np.uint32)
+    uniform = ((words & np.uint32(0xFFFFFF)).astype(np.float32) * np.float32(2.0**-24)).reshape(-1, 2, 8)
+    radius = np.sqrt(np.float32(-2.0) * np.log(np.float32(1.0) - uniform[:, 0]))
+    angle = np.float32(2.0 * np.pi) * uniform[:, 1]
+    result: FloatArray = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).reshape(-1)
     return result
 
 
