@@ -52,7 +52,7 @@ class LanguageModel:
         cache: Dict[str, np.ndarray],
         *extra: str,
     ) -> List[np.ndarray]:
-        """One run; ``lengths`` count this call's tokens. Updates ``cache``; returns hidden, code logits and ``extra``."""
+        """One run; ``lengths`` count this call's tokens. Updates ``cache``; returns hidden, logits and ``extra``."""
         feeds = {
             "input_ids": np.asarray(ids, np.int64),
             "text_mask": text_mask,

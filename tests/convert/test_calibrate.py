@@ -8,10 +8,10 @@ from graph_running import LanguageModel, cosine
 
 pytest.importorskip("onnx")
 
-from chattts_onnx.convert import calibrate  # noqa: E402
-from chattts_onnx.convert.package import convert  # noqa: E402
-from chattts_onnx.errors import InputError  # noqa: E402
-from chattts_onnx.session import Recorder  # noqa: E402
+from chattts_onnx.convert import calibrate
+from chattts_onnx.convert.package import convert
+from chattts_onnx.errors import InputError
+from chattts_onnx.session import Recorder
 
 
 @pytest.fixture(scope="module")

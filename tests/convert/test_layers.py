@@ -10,9 +10,9 @@ from graph_running import run_builder
 
 pytest.importorskip("onnx")
 
-from chattts_onnx.convert.graph import GraphBuilder  # noqa: E402
-from chattts_onnx.convert.layers import conv1d, convnext, layer_norm, rms_norm, skip_rms_norm  # noqa: E402
-from chattts_onnx.convert.quantize import Quantizer, find_recipe  # noqa: E402
+from chattts_onnx.convert.graph import GraphBuilder
+from chattts_onnx.convert.layers import conv1d, convnext, layer_norm, rms_norm, skip_rms_norm
+from chattts_onnx.convert.quantize import Quantizer, find_recipe
 
 RNG = np.random.default_rng(3)
 FP32 = Quantizer(find_recipe("fp32"))
@@ -39,7 +39,7 @@ def rms_oracle(x, weight, eps):
 
 def conv_oracle(x, weight, bias, padding, dilation=1, stride=1, groups=1):
     """Convolution by its definition."""
-    batch, channels, length = x.shape
+    batch, _, length = x.shape
     out, per_group, kernel = weight.shape
     x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (padding, padding)))
     steps = (length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1

@@ -9,15 +9,15 @@ from graph_running import LanguageModel, open_graph
 pytest.importorskip("onnx")
 pytest.importorskip("safetensors")
 
-from chattts_onnx.config import Manifest  # noqa: E402
-from chattts_onnx.convert.package import convert  # noqa: E402
-from chattts_onnx.convert.random_checkpoint import (  # noqa: E402
+from chattts_onnx.config import Manifest
+from chattts_onnx.convert.package import convert
+from chattts_onnx.convert.random_checkpoint import (
     TAGS,
     RandomDims,
     synthetic_tokenizer,
     write_random_checkpoint,
 )
-from chattts_onnx.errors import InputError  # noqa: E402
+from chattts_onnx.errors import InputError
 
 
 def contents(directory):
