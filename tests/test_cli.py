@@ -557,11 +557,15 @@ def test_interrupt_ends_a_real_process_quickly(tiny_model: Path, tmp_path: Path)
         stderr=subprocess.PIPE,
         cwd=tmp_path,
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "long.wav.parts" / "journal.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    complaint = process.communicate(timeout=30)[1]
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "long.wav.parts" / "journal.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        complaint = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 130
     assert complaint.decode().splitlines() == ["chattts: interrupted"]
     assert not (tmp_path / "long.wav").exists()
