@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from chattts_onnx.engine.sampler import (
     MIN_KEPT,
-    NO_ID,
     WINDOW,
     SamplingRows,
     draw,
@@ -20,14 +19,18 @@ from chattts_onnx.engine.sampler import (
 V = 626
 
 
-def make_rows(count, *, temperature=1.0, top_p=1.0, top_k=V, penalty=1.0, recent=None, greedy=False):
-    window = np.full((count, WINDOW), NO_ID, np.int64)
+def pad(scores):
+    return np.concatenate([scores, np.zeros((len(scores), 1), np.float32)], axis=1)
+
+
+def make_rows(count, *, vocab=V, temperature=1.0, top_p=1.0, top_k=V, penalty=1.0, recent=None, greedy=False):
+    window = np.full((count, WINDOW), vocab, np.int64)
     if recent is not None:
         window[:, : len(recent)] = recent
     return SamplingRows(
         temperature=np.full(count, temperature, np.float32),
-        top_p=np.full(count, top_p),
-        top_k=np.full(count, top_k, np.int64),
+        top_p=np.full(count, top_p if top_p < 1 else np.inf),
+        top_k=np.full(count, min(max(top_k, MIN_KEPT), vocab)),
         penalty=np.repeat(penalty_powers(penalty)[None], count, axis=0),
         recent=window,
         greedy=np.full(count, greedy),
@@ -51,8 +54,9 @@ def oracle_filter(scores, top_p, top_k):
 
 def test_processors_match_the_reference_exactly(golden) -> None:
     arrays = golden.arrays
-    scores = arrays["proc_raw"] / np.float32(0.3)
+    scores = pad(arrays["proc_raw"] / np.float32(0.3))
     penalize(scores, arrays["proc_history"][:, -WINDOW:], np.repeat(penalty_powers(1.05)[None], len(scores), axis=0))
+    scores = scores[:, :-1]
     np.testing.assert_array_equal(scores, arrays["proc_after_penalty"])
     kept = filter_scores(scores, np.full(len(scores), 0.7), np.full(len(scores), 20))
     np.testing.assert_array_equal(kept, arrays["proc_after_top_p_top_k"])
@@ -61,19 +65,19 @@ def test_processors_match_the_reference_exactly(golden) -> None:
 
 
 def test_penalty_counts_occurrences_and_respects_the_sign() -> None:
-    scores = np.array([[2.0, -2.0, 4.0, 1.0]], np.float32)
-    recent = np.full((1, WINDOW), NO_ID, np.int64)
+    scores = pad(np.array([[2.0, -2.0, 4.0, 1.0]], np.float32))
+    recent = np.full((1, WINDOW), 4)
     recent[0, :3] = [0, 1, 1]
     penalize(scores, recent, penalty_powers(2.0)[None])
-    np.testing.assert_array_equal(scores, [[1.0, -8.0, 4.0, 1.0]])
+    np.testing.assert_array_equal(scores[:, :-1], [[1.0, -8.0, 4.0, 1.0]])
 
 
 def test_penalty_leaves_a_row_with_an_empty_window_alone() -> None:
-    scores = np.array([[2.0, -2.0], [3.0, 1.0]], np.float32)
-    recent = np.full((2, WINDOW), NO_ID, np.int64)
+    scores = pad(np.array([[2.0, -2.0], [3.0, 1.0]], np.float32))
+    recent = np.full((2, WINDOW), 2)
     recent[1] = 0
     penalize(scores, recent, np.repeat(penalty_powers(1.1)[None], 2, axis=0))
-    np.testing.assert_array_equal(scores[0], [2.0, -2.0])
+    np.testing.assert_array_equal(scores[0, :-1], [2.0, -2.0])
     assert scores[1, 0] == np.float32(3) / penalty_powers(1.1)[WINDOW]
 
 
@@ -81,19 +85,19 @@ def test_penalty_leaves_a_row_with_an_empty_window_alone() -> None:
 @given(st.integers(0, 2**32), st.floats(0.01, 0.999), st.integers(1, 40), st.floats(0.1, 8.0))
 def test_one_threshold_equals_top_p_then_top_k(seed, top_p, top_k, spread) -> None:
     scores = (np.random.default_rng(seed).standard_normal((5, 50)) * spread).astype(np.float32)
-    result = filter_scores(scores, np.full(5, top_p), np.full(5, top_k))
+    result = filter_scores(scores, np.full(5, top_p), np.full(5, max(top_k, MIN_KEPT)))
     np.testing.assert_array_equal(result, oracle_filter(scores, top_p, top_k))
 
 
 def test_ties_at_the_cut_are_kept() -> None:
     scores = np.array([[5.0, 4.0, 4.0, 4.0, 4.0, 1.0]], np.float32)
-    result = filter_scores(scores, np.ones(1), np.array([3]))
+    result = filter_scores(scores, np.full(1, np.inf), np.array([3]))
     assert np.isfinite(result).tolist() == [[True, True, True, True, True, False]]
 
 
 def test_all_kept_when_both_are_off() -> None:
     scores = np.random.default_rng(0).standard_normal((2, V)).astype(np.float32) * 30
-    assert np.isfinite(filter_scores(scores, np.ones(2), np.full(2, 2**62))).all()
+    assert np.isfinite(filter_scores(scores, np.full(2, np.inf), np.full(2, V))).all()
 
 
 def test_draws_follow_the_distribution() -> None:
@@ -101,17 +105,17 @@ def test_draws_follow_the_distribution() -> None:
     count = 20_000
     logits = np.repeat(np.log(probabilities)[None].astype(np.float32), count, axis=0)
     uniform = np.random.default_rng(1).random(count)
-    ids, finite = sample(logits, make_rows(count, top_k=4), uniform)
+    ids, finite = sample(logits, make_rows(count, vocab=4, top_k=4), uniform)
     assert finite.all()
     np.testing.assert_allclose(np.bincount(ids, minlength=4) / count, probabilities, atol=0.015)
 
 
-@pytest.mark.parametrize("uniform", [0.0, 1 - 2.0**-53])
-def test_the_ends_of_the_noise_draw_kept_candidates(uniform) -> None:
-    kept = np.zeros((1, V), np.bool_)
-    kept[0, [3, 7, 600]] = True
-    ids = draw(np.zeros((1, V), np.float32), kept, np.array([uniform]))
-    assert ids.tolist() == [3 if uniform == 0 else 600]
+@pytest.mark.parametrize("uniform", [0.0, 1 - 2.0**-52])
+@pytest.mark.parametrize("scale", [1.0, 1 / 3, 1e-30])
+def test_the_ends_of_the_noise_draw_kept_candidates(uniform, scale) -> None:
+    weights = np.zeros((1, V), np.float32)
+    weights[0, [3, 7, 600]] = scale
+    assert draw(weights, np.array([uniform])).tolist() == [3 if uniform == 0 else 600]
 
 
 def test_greedy_takes_the_best_and_the_first_of_equals() -> None:
@@ -137,7 +141,7 @@ def test_a_banned_end_is_never_drawn_even_when_it_is_certain() -> None:
     assert greedy.tolist() == [0, 0, 0, 625]
 
 
-@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_a_row_that_is_not_finite_is_named_and_disturbs_nobody(poison) -> None:
     generator = np.random.default_rng(2)
     logits = generator.standard_normal((8, V)).astype(np.float32)
@@ -146,6 +150,7 @@ def test_a_row_that_is_not_finite_is_named_and_disturbs_nobody(poison) -> None:
     clean, _ = sample(logits, rows, uniform)
     logits[3, 100] = poison
     ids, finite = sample(logits, rows, uniform)
+    assert 0 <= ids[3] < V
     assert finite.tolist() == [row != 3 for row in range(8)]
     np.testing.assert_array_equal(np.delete(ids, 3), np.delete(clean, 3))
 
@@ -162,10 +167,10 @@ def test_a_row_draws_the_same_alone_and_in_any_company(seed) -> None:
     logits = (generator.standard_normal((count, V)) * 5).astype(np.float32)
     rows = SamplingRows(
         temperature=generator.uniform(0.1, 2, count).astype(np.float32),
-        top_p=generator.choice([0.3, 0.7, 0.95, 1.0], count),
-        top_k=generator.choice([1, 20, 100, V], count),
+        top_p=generator.choice([0.3, 0.7, 0.95, np.inf], count),
+        top_k=generator.choice([3, 20, 100, V], count),
         penalty=np.stack([penalty_powers(value) for value in generator.choice([1.0, 1.05, 1.3], count)]),
-        recent=generator.integers(NO_ID, 40, (count, WINDOW)),
+        recent=generator.choice([*range(40), V], (count, WINDOW)),
         greedy=generator.random(count) < 0.2,
     )
     uniform = generator.random(count)

@@ -124,7 +124,7 @@ def test_the_end_of_codes_is_the_model_s_last_code() -> None:
 def test_noise_depends_on_seed_stream_and_step_only() -> None:
     def noise(**params):
         drawn = sequence(**params)
-        return np.concatenate([drawn.uniforms(4) for _ in range(50)])
+        return np.concatenate([drawn.uniforms(1, 4)[0] for _ in range(50)])
 
     first = noise(seed=5)
     np.testing.assert_array_equal(first, noise(seed=5, temperature=1.0))
@@ -132,13 +132,14 @@ def test_noise_depends_on_seed_stream_and_step_only() -> None:
     assert not np.array_equal(first, noise(seed=5, stream=1))
     assert not np.array_equal(noise(), noise())
     assert len(np.unique(first)) == 200
+    np.testing.assert_array_equal(sequence(seed=5).uniforms(50, 4).reshape(-1), first)
     assert first.min() >= 0
     assert first.max() < 1
     np.testing.assert_allclose(noise(seed=7).mean(), 0.5, atol=0.08)
 
 
 def test_noise_is_the_same_on_every_platform_and_version() -> None:
-    np.testing.assert_array_equal(np.floor(sequence(seed=42).uniforms(4) * 1e6), [820198, 189245, 867660, 394581])
+    np.testing.assert_array_equal(np.floor(sequence(seed=42).uniforms(1, 4)[0] * 1e6), [820198, 189245, 867660, 394581])
 
 
 def test_parameters_are_a_value() -> None:

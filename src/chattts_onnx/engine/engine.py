@@ -16,7 +16,7 @@ import numpy as np
 
 from chattts_onnx.engine.kv_cache import KVCache, capacity_bucket
 from chattts_onnx.engine.model_runner import ModelRunner
-from chattts_onnx.engine.row_table import RowTable
+from chattts_onnx.engine.row_table import NOISE_STEPS, RowTable
 from chattts_onnx.engine.sampler import sample
 from chattts_onnx.engine.scheduler import Scheduler, SchedulerLimits
 from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams, Sequence, StepOutput
@@ -108,7 +108,9 @@ class Engine:
         self.limits = limits
         self._scheduler = Scheduler(limits, capacity_bucket)
         self._sequences: Dict[int, Sequence] = {}
-        self._table = RowTable(limits.max_batch, gpt.num_codebooks)
+        self._table = RowTable(
+            limits.max_batch, gpt.num_codebooks, code_vocab=gpt.code_vocab_size, text_vocab=gpt.text_vocab_size
+        )
         self._ids = itertools.count()
         self._counters = _Counters()
         self._batch_size = 0
@@ -305,16 +307,16 @@ class Engine:
         """Draw for rows ``[0, len(batch))`` and write what they feed next."""
         table, runner, count = self._table, self._runner, len(batch)
         codebooks = self._gpt.num_codebooks
-        noise = np.stack([sequence.uniforms(max(4, codebooks)) for sequence in batch])
-        ids = np.zeros((count, codebooks), np.int64)
-        finite = np.zeros(count, np.bool_)
         is_text = table.is_text[:count]
-        code_rows, text_rows = np.nonzero(~is_text)[0], np.nonzero(is_text)[0]
-        if len(code_rows):
-            drawn, finite[code_rows] = self._draw_head(code_rows, runner.code_logits[code_rows], noise)
-            ids[code_rows] = drawn
-        if len(text_rows):
-            drawn, finite[text_rows] = self._draw_head(text_rows, runner.text_logits(text_rows)[:, None], noise)
+        if not is_text.any():
+            ids, finite = self._draw_head(np.arange(count), runner.code_logits[:count], prefix=True)
+        else:
+            ids, finite = np.zeros((count, codebooks), np.int64), np.zeros(count, np.bool_)
+            code_rows, text_rows = np.flatnonzero(~is_text), np.flatnonzero(is_text)
+            if len(code_rows):
+                drawn, finite[code_rows] = self._draw_head(code_rows, runner.code_logits[code_rows])
+                ids[code_rows] = drawn
+            drawn, finite[text_rows] = self._draw_head(text_rows, runner.text_logits(text_rows)[:, None])
             ids[text_rows] = drawn  # one text id, repeated in all columns
         ended = table.is_end(count, ids)
         runner.step_ids[:count, 0] = ids
@@ -329,6 +331,8 @@ class Engine:
                 finish = FinishReason.STOP
             else:
                 sequence.generated += 1
+                if sequence.generated % NOISE_STEPS == 0:
+                    table.refill_noise(row, sequence)
                 if sequence.generated >= sequence.max_new:
                     finish = FinishReason.LENGTH
             kept = 0 if error is not None or finish is FinishReason.STOP else 1
@@ -338,17 +342,18 @@ class Engine:
             self._count(sequence, codes, finish)
         return outputs
 
-    def _draw_head(self, rows: Array, logits: Array, noise: Array) -> Tuple[Array, Array]:
-        """Ids int64 [k, q] and whether finite bool [k], of logits float32 [k, q, V]."""
+    def _draw_head(self, rows: Array, logits: Array, *, prefix: bool = False) -> Tuple[Array, Array]:
+        """Ids int64 [k, q] and whether finite bool [k], of logits float32 [k, q, V]; ``prefix``: rows are [0, k)."""
         count, width, vocab = logits.shape
+        table = self._table
         ids, finite = sample(
             logits.reshape(count * width, vocab),
-            self._table.rows(rows, width),
-            noise[rows, :width].reshape(-1),
-            banned_ids=self._table.banned_ids(rows, width),
+            table.prefix(count) if prefix else table.rows(rows, width),
+            table.noise(rows, width),
+            banned_ids=table.banned_ids(rows, width),
         )
         ids = ids.reshape(count, width)
-        self._table.push(rows, ids)
+        table.push(rows, ids)
         return ids, np.asarray(finite.reshape(count, width).all(axis=1))
 
     def _count(self, sequence: Sequence, codes: Array, finish: Optional[FinishReason]) -> None:

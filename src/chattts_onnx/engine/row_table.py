@@ -6,11 +6,11 @@ So each sequence writes its parameters here once, when it gets a row, and the ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
-from chattts_onnx.engine.sampler import NO_ID, WINDOW, SamplingRows, penalty_powers
+from chattts_onnx.engine.sampler import MIN_KEPT, WINDOW, SamplingRows, penalty_powers
 
 if TYPE_CHECKING:
     from chattts_onnx.engine.sequence import SamplingParams
@@ -19,11 +19,23 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 
-class RowTable:
-    """Parameters and recent ids of up to ``rows`` sequences of ``codebooks`` codes a step."""
+NOISE_STEPS = 64
+"""Steps whose noise is drawn at once; the numbers are the same as drawn one by one."""
 
-    def __init__(self, rows: int, codebooks: int) -> None:
+
+class RowTable:
+    """Parameters and recent ids of up to ``rows`` sequences.
+
+    Args:
+        rows: Sequences at once.
+        codebooks: Codes of a step.
+        code_vocab: Ids of one codebook.
+        text_vocab: Ids of the text head.
+    """
+
+    def __init__(self, rows: int, codebooks: int, *, code_vocab: int, text_vocab: int) -> None:
         shape = (rows, codebooks)
+        self._vocab = {"code": code_vocab, "text": text_vocab}
         self.is_text = np.zeros(rows, np.bool_)
         """Rows of the text head."""
         self.steps = np.zeros(rows, np.int64)
@@ -34,8 +46,12 @@ class RowTable:
         self._top_p = np.ones(shape, np.float64)
         self._top_k = np.ones(shape, np.int64)
         self._penalty = np.ones((*shape, WINDOW + 1), np.float32)
-        self._recent = np.full((*shape, WINDOW), NO_ID, np.int64)
+        self._recent = np.zeros((*shape, WINDOW), np.int64)
         self._greedy = np.zeros(shape, np.bool_)
+        # At least one block of the counter a step, and a whole number of them.
+        self._noise = np.zeros((rows, NOISE_STEPS, -(-codebooks // 4) * 4), np.float64)
+        self._longest_ban = 0
+        self._prefixes: Dict[int, SamplingRows] = {}
         self._vectors = (
             self.is_text,
             self.steps,
@@ -47,6 +63,7 @@ class RowTable:
             self._penalty,
             self._recent,
             self._greedy,
+            self._noise,
         )
 
     def set_row(self, row: int, sequence: RequestSequence) -> None:
@@ -55,17 +72,38 @@ class RowTable:
         self.is_text[row] = sequence.prompt.head == "text"
         self.steps[row] = 0
         self._min_new[row] = sequence.min_new
+        self._longest_ban = int(self._min_new.max())
         ends = sequence.end_ids
         self._ends[row] = ends[0], ends[-1]
         self._temperature[row] = 1.0 if params.is_greedy else params.temperature
-        self._top_p[row] = 1.0 if params.top_P is None else params.top_P
-        self._top_k[row] = np.iinfo(np.int64).max if params.top_K is None else params.top_K
+        vocab = self._vocab[sequence.prompt.head]
+        self._top_p[row] = np.inf if params.top_P is None or params.top_P >= 1 else params.top_P
+        self._top_k[row] = vocab if params.top_K is None else min(max(params.top_K, MIN_KEPT), vocab)
         self._penalty[row] = penalty_powers(params.repetition_penalty)
-        self._recent[row] = NO_ID
+        self._recent[row] = vocab  # no id yet
         self._greedy[row] = params.is_greedy
+        self.refill_noise(row, sequence)
 
-    def rows(self, rows: Any, codebooks: int) -> SamplingRows:
-        """Parameters of ``rows`` (a slice or int64 [k]), one sampler row per codebook of the first ``codebooks``."""
+    def refill_noise(self, row: int, sequence: RequestSequence) -> None:
+        """Draw the noise of the next `NOISE_STEPS` steps; due whenever ``steps`` is a multiple of that."""
+        self._noise[row] = sequence.uniforms(*self._noise.shape[1:])
+
+    def noise(self, rows: Array, codebooks: int) -> Array:
+        """float64 [k * codebooks]: the noise of the step that ``rows`` (int64 [k]) are about to take."""
+        drawn: Array = self._noise[rows, self.steps[rows] % NOISE_STEPS, :codebooks].reshape(-1)
+        return drawn
+
+    def prefix(self, count: int) -> SamplingRows:
+        """Parameters of rows ``[0, count)``, one sampler row per codebook: views, made once."""
+        if count not in self._prefixes:
+            self._prefixes[count] = self._select(slice(0, count), self._temperature.shape[1])
+        return self._prefixes[count]
+
+    def rows(self, rows: Array, codebooks: int) -> SamplingRows:
+        """Parameters of ``rows`` (int64 [k]), one sampler row per codebook of the first ``codebooks``: copies."""
+        return self._select(rows, codebooks)
+
+    def _select(self, rows: Any, codebooks: int) -> SamplingRows:
         return SamplingRows(
             temperature=self._temperature[rows, :codebooks].reshape(-1),
             top_p=self._top_p[rows, :codebooks].reshape(-1),
@@ -77,9 +115,9 @@ class RowTable:
 
     def banned_ids(self, rows: Array, codebooks: int) -> Optional[Tuple[Array, Array]]:
         """Pairs (sampler row, id) of the ends that ``rows`` (int64 [k]) must not draw yet, or None."""
-        banned = np.nonzero(self.steps[rows] < self._min_new[rows])[0]
-        if not len(banned):
+        if self.steps[rows].min() >= self._longest_ban:
             return None
+        banned = np.flatnonzero(self.steps[rows] < self._min_new[rows])
         sampler_rows = (banned[:, None] * codebooks + np.arange(codebooks)).reshape(-1, 1)  # [b * Q, 1]
         ends = np.repeat(self._ends[rows[banned]], codebooks, axis=0)  # [b * Q, 2]
         return np.broadcast_to(sampler_rows, ends.shape).reshape(-1), ends.reshape(-1)
@@ -89,11 +127,9 @@ class RowTable:
         ended: Array = (ids[:, :, None] == self._ends[:count, None, :]).any(axis=(1, 2))
         return ended
 
-    def push(self, rows: Array, ids: Array) -> None:
+    def push(self, rows: Any, ids: Array) -> None:
         """Remember the ids drawn by ``rows`` (int64 [k]): int64 [k, Q], or [k, 1] of the text head."""
-        slots = self.steps[rows] % WINDOW
-        for codebook in range(ids.shape[1]):
-            self._recent[rows, codebook, slots] = ids[:, codebook]
+        self._recent[rows, : ids.shape[1], self.steps[rows] % WINDOW] = ids
         self.steps[rows] += 1
 
     def compact(self, order: Sequence[int]) -> None:

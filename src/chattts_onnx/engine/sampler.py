@@ -21,10 +21,8 @@ WINDOW = 16
 """Generated ids per row that the repetition penalty looks back on."""
 MIN_KEPT = 3
 """Candidates that top-P and top-K leave at least."""
-NO_ID = -1
-"""Fills the window of a row that has drawn fewer than `WINDOW` ids."""
-GREEDY = -1.0
-"""In place of the noise: take the best candidate."""
+_VANISHED = 1e-30
+"""Weights below this lose float32's precision."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,15 @@ class SamplingRows:
     temperature: Array
     """float32 [R]"""
     top_p: Array
-    """float64 [R]; 1: off"""
+    """float64 [R]; infinity: off"""
     top_k: Array
-    """int64 [R]; V or more: off"""
+    """int64 [R], from `MIN_KEPT` to V; V: off"""
     penalty: Array
     """float32 [R, WINDOW + 1]: the repetition penalty to the power of 0 .. WINDOW"""
     recent: Array
-    """int64 [R, WINDOW]: the last ids drawn, in any order, `NO_ID` where there are fewer"""
+    """int64 [R, WINDOW]: the last ids drawn, in any order; V where there are fewer"""
     greedy: Array
-    """bool [R]: take the best candidate; the noise is ignored"""
+    """bool [R]: take the best candidate (the first of equals); the noise is ignored"""
 
 
 def sample(
@@ -53,41 +51,55 @@ def sample(
     Args:
         logits: float32 [R, V], not changed.
         rows: The rows' parameters.
-        uniform: float64 [R] in [0, 1), the rows' noise.
+        uniform: float64 [R], the rows' noise: multiples of 2**-52 in [0, 1).
         banned_ids: Pairs (row, id) that must not be drawn, as two int64 vectors; fewer than `MIN_KEPT` ids a row.
 
     Returns:
         ids int64 [R], and bool [R] that is False where the row's logits are not finite (its id is meaningless).
     """
-    finite: Array = np.asarray(np.isfinite(logits).all(axis=1))
+    count, vocab = logits.shape
+    with np.errstate(invalid="ignore"):  # a row that is not finite shows in its total, one number instead of V
+        # One column more than candidates: the empty slots of the window point there.
+        padded = np.zeros((count, vocab + 1), np.float32)
+        scores = padded[:, :vocab]
+        np.divide(logits, rows.temperature[:, None], out=scores)
+        penalize(padded, rows.recent, rows.penalty)
+        weights, total, kept = _candidates(scores, rows.top_p, rows.top_k)
+    finite: Array = np.isfinite(total)
     if not finite.all():
-        logits = np.where(finite[:, None], logits, np.float32(0))
-    scores = logits / rows.temperature[:, None]
-    penalize(scores, rows.recent, rows.penalty)
-    kept = _kept(scores, rows.top_p, rows.top_k)
+        ids, _ = sample(np.where(finite[:, None], logits, np.float32(0)), rows, uniform, banned_ids=banned_ids)
+        return ids, finite
+    weights *= kept
     if banned_ids is not None:
-        kept[banned_ids] = False
-    return draw(scores, kept, np.where(rows.greedy, GREEDY, uniform)), finite
+        weights[banned_ids] = 0
+        # What is left may be so far below a banned best that its weights vanished: begin again from the best left.
+        for row in np.flatnonzero(weights.max(axis=1) < _VANISHED):
+            left = np.where(kept[row], scores[row], -np.inf)
+            left[banned_ids[1][banned_ids[0] == row]] = -np.inf
+            weights[row] = np.exp(left - left.max())
+    ids = draw(weights, uniform)
+    if rows.greedy.any():
+        ids = np.where(rows.greedy, weights.argmax(axis=1), ids)
+    return ids, finite
 
 
-def penalize(scores: Array, recent: Array, penalty: Array) -> None:
+def penalize(padded: Array, recent: Array, penalty: Array) -> None:
     """Windowed repetition penalty, in place: a score falls by ``penalty ** count`` whatever its sign.
 
     Args:
-        scores: float32 [R, V].
-        recent: int64 [R, W], `NO_ID` where empty.
+        padded: float32 [R, V + 1]: scores, and a last column of no meaning.
+        recent: int64 [R, W], V where empty.
         penalty: float32 [R, W + 1], powers of each row's penalty.
     """
-    if not (recent != NO_ID).any() or bool((penalty[:, 1] == 1).all()):
+    if (penalty[:, 1] == 1).all():
         return
-    # An empty slot repeats an id of the window (0 in an empty window) and writes what that id's own slot writes.
-    ids = np.where(recent == NO_ID, np.maximum(recent.max(axis=1, keepdims=True), 0), recent)
-    rows = np.arange(len(scores))[:, None]
-    start = rows * (scores.shape[1] + 1) + 1  # one count more per row, for NO_ID
-    counts = np.bincount((start + recent).ravel(), minlength=len(scores) * (scores.shape[1] + 1))
-    power = np.take_along_axis(penalty, counts[start + ids], axis=1)
-    values = scores[rows, ids]
-    scores[rows, ids] = np.where(values < 0, values * power, values / power)
+    rows, width = padded.shape
+    index = recent + np.arange(0, rows * width, width)[:, None]  # into the flat scores
+    counts = np.bincount(index.ravel(), minlength=rows * width).take(index)
+    counts += np.arange(0, penalty.size, penalty.shape[1])[:, None]
+    power = penalty.take(counts)
+    values = padded.take(index)
+    padded.put(index, np.where(values < 0, values * power, values / power))
 
 
 def filter_scores(scores: Array, top_p: Array, top_k: Array) -> Array:
@@ -95,41 +107,24 @@ def filter_scores(scores: Array, top_p: Array, top_k: Array) -> Array:
 
     Args:
         scores: float32 [R, V], finite.
-        top_p: float64 [R].
-        top_k: int64 [R].
+        top_p: float64 [R], as in `SamplingRows`.
+        top_k: int64 [R], as in `SamplingRows`.
     """
-    return np.where(_kept(scores, top_p, top_k), scores, np.float32(-np.inf))
+    _, _, kept = _candidates(scores, top_p, top_k)
+    return np.where(kept, scores, np.float32(-np.inf))
 
 
-def draw(scores: Array, kept: Array, uniform: Array) -> Array:
-    """Softmax over the kept candidates and one draw: the inverse of the cumulative distribution in order of id.
+def draw(weights: Array, uniform: Array) -> Array:
+    """Inverse of the cumulative distribution: int64 [R].
 
     Args:
-        scores: float32 [R, V].
-        kept: bool [R, V], at least one True in a row.
-        uniform: float64 [R] in [0, 1), or `GREEDY` where the best candidate is taken (the first of equals).
-
-    Returns:
-        int64 [R].
+        weights: float32 [R, V], not negative, at least one above 0 in a row.
+        uniform: float64 [R], multiples of 2**-52 in [0, 1): with 53 bits ``u * total`` could round up to the total,
+            which no entry exceeds.
     """
-    row, ids = kept.nonzero()
-    counts = np.bincount(row, minlength=len(kept))
-    column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    # The few candidates of each row, packed to the left: [R, most candidates of any row]. The width changes no row's
-    # result, since sums run from the left.
-    packed = np.full((len(kept), int(counts.max())), -np.inf, np.float32)
-    packed[row, column] = scores[row, ids]
-    candidates = np.zeros(packed.shape, np.int64)
-    candidates[row, column] = ids
-    best = packed.argmax(axis=1)[:, None]
-    weights = np.exp(packed - np.take_along_axis(packed, best, axis=1))
-    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
-    total = cumulative[:, -1]
-    # Rounding may carry u * total up to total, which no entry exceeds.
-    target = np.minimum(uniform * total, np.nextafter(total, 0))
-    drawn = (cumulative > target[:, None]).argmax(axis=1)[:, None]
-    chosen = np.where(uniform[:, None] == GREEDY, best, drawn)
-    return np.take_along_axis(candidates, chosen, axis=1)[:, 0]
+    cumulative = weights.cumsum(axis=1, dtype=np.float64)
+    ids: Array = (cumulative > (uniform * cumulative[:, -1])[:, None]).argmax(axis=1)
+    return ids
 
 
 def penalty_powers(penalty: float) -> Array:
@@ -139,23 +134,24 @@ def penalty_powers(penalty: float) -> Array:
     return powers
 
 
-def _kept(scores: Array, top_p: Array, top_k: Array) -> Array:
-    """The candidates that survive top-P and top-K: bool [R, V]."""
+def _candidates(scores: Array, top_p: Array, top_k: Array) -> Tuple[Array, Array, Array]:
+    """Weights ``exp(score - best)`` float32 [R, V] of all, their totals [R], and who is kept, bool [R, V]."""
     vocab = scores.shape[1]
-    k = np.clip(top_k, MIN_KEPT, vocab)
-    width = int(k.max())
+    width = int(top_k.max())
     if width * 4 <= vocab:
         top = np.partition(scores, vocab - width, axis=1)[:, vocab - width :]
         top.sort(axis=1)
     else:
-        top = np.sort(scores, axis=1)
-    top = np.ascontiguousarray(top[:, ::-1])  # [R, width], descending
-    total = np.exp(scores - top[:, :1]).sum(axis=1)
-    mass = np.exp(top - top[:, :1]).astype(np.float64)
-    before = np.cumsum(mass, axis=1) - mass
+        top, width = np.sort(scores, axis=1), vocab
+    best = top[:, -1:]
+    weights = np.exp(scores - best)
+    total = weights.sum(axis=1)
+    # Sums from the best down, one fixed order whatever the width: no row depends on another's top-K.
+    mass = np.exp(np.ascontiguousarray(top[:, ::-1]) - best)
+    before = mass.cumsum(axis=1, dtype=np.float64)
+    before -= mass
     # The reference removes what lies at or below 1 - top_P of the ascending mass: kept is what begins below top_P.
     count = (before < (top_p * total)[:, None]).sum(axis=1)
-    count = np.where(top_p >= 1, vocab, np.maximum(count, MIN_KEPT))
-    rank = np.minimum(np.minimum(count, k), width) - 1
-    kept: Array = scores >= np.take_along_axis(top, rank[:, None], axis=1)
-    return kept
+    rank = np.minimum(np.maximum(count, MIN_KEPT), top_k)
+    threshold = top[np.arange(len(top)), width - rank]
+    return weights, total, scores >= threshold[:, None]

@@ -234,10 +234,10 @@ class Sequence:
         """Cache slots in use: the prompt and every drawn step but the last, which is fed next."""
         return self.prefilled + max(0, self.generated - 1)
 
-    def uniforms(self, count: int) -> Array:
-        """float64 [count] in [0, 1): the noise of one step, a fixed number of counter increments."""
-        raw = self._noise.random_raw(count)
-        noise: Array = (raw >> np.uint64(11)) * (1.0 / (1 << 53))
+    def uniforms(self, steps: int, count: int) -> Array:
+        """float64 [steps, count]: the noise of the next steps, multiples of 2**-52 in [0, 1)."""
+        raw = self._noise.random_raw(steps * count).reshape(steps, count)
+        noise: Array = (raw >> np.uint64(12)) * 2.0**-52
         return noise
 
 
