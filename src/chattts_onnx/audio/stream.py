@@ -21,10 +21,8 @@ from chattts_onnx.config import AudioConfig
 FloatArray = npt.NDArray[np.float32]
 
 _GROWTH = 1.5
-"""Factor from one chunk to the next."""
-_BUDGET = 2.0
-"""Tokens waited for while a chunk plays, as a factor of the tokens in it: no gap at a real-time factor below 1 / 2."""
-_LOOKAHEAD_STEP_TOKENS = 3
+"""Tokens waited for while a chunk plays, over the tokens in it: no gap at a real-time factor below 1 / 1.5."""
+_LOOKAHEAD_STEP_TOKENS = 1
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,9 @@ class VocoderStream:
 
     def _plan(self) -> None:
         """How much future the next chunk waits for, and how long it is: both grow out of what is being played."""
-        wait = _BUDGET * self._chunk
         step = min(self._full_lookahead - self._lookahead, _LOOKAHEAD_STEP_TOKENS * self._per_token)
         self._lookahead += step
-        self._chunk = int(min(self._max_chunk, max(self._chunk, min(wait - step, self._chunk * _GROWTH))))
+        self._chunk = min(self._max_chunk, max(self._chunk, int(self._chunk * _GROWTH) - step))
 
     def _decode_to(self, end: int) -> FloatArray:
         """Make the spectral frames [done, end) and return the samples that they complete."""

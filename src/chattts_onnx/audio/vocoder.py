@@ -79,8 +79,8 @@ class Vocoder:
         self,
         lookahead_tokens: Optional[int] = None,
         *,
-        first_lookahead_tokens: int = 5,
-        first_chunk_tokens: int = 3,
+        first_lookahead_tokens: int = 6,
+        first_chunk_tokens: int = 2,
         max_chunk_tokens: int = 24,
     ) -> VocoderStream:
         """Decode an utterance while it is being made.
