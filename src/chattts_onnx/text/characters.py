@@ -60,6 +60,7 @@ _LINE_MARK = re.compile(r"^[ \t]{0,20}(?:#{1,6}[ \t]{1,8}|>[ \t]?|[-*+•·][ \t
 _TABLE_RULE = re.compile(
     r"^[ \t]{0,3}\|?(?:[ \t]?:?-{3,60}:?[ \t]?\|){1,30}(?:[ \t]?:?-{3,60}:?)?[ \t]*$", re.MULTILINE
 )
+_TABLE_EDGE = re.compile(r"^[ \t]{0,3}\|[ \t]{0,8}|[ \t]{0,8}\|[ \t]{0,8}$", re.MULTILINE)
 _EMPHASIS = re.compile(
     r"\*{2,3}|_{2,3}|~~|`{1,3}|(?<![0-9\s*])\*(?![0-9\s*])|(?<![\w*])\*(?=[^\W0-9])|(?<![\w])_(?=\w)|(?<=\w)_(?!\w)"
 )
@@ -98,7 +99,8 @@ def _markdown(text: str) -> str:
     text = _FENCE.sub("", text)
     if "](" in text:
         text = _IMAGE_OR_LINK.sub(r"\1", text)
-    text = _TABLE_RULE.sub("", text)
+    if "|" in text:
+        text = _TABLE_EDGE.sub("", _TABLE_RULE.sub("", text))
     text = _RULER.sub("", text)
     text = _LINE_MARK.sub("", text)
     return _EMPHASIS.sub("", text)
@@ -175,7 +177,7 @@ def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
         letters = sorted(char for char in dropped if char.isalnum())
         if letters:
             _log.warning("the model reads Chinese and English only; left out: %s", "".join(letters[:20]))
-        text = unreadable.sub("", text)
+        text = unreadable.sub(" ", text)
     text = re.sub(r"(?<![A-Za-z])'|'(?![A-Za-z])", "", text)
     text = re.sub(r" {2,}", " ", text)
     text = _RUN_OF_MARKS.sub(_strongest, text)
@@ -183,7 +185,7 @@ def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
     text = re.sub(rf"(?<=[{HAN}，。？！、]) (?=[{HAN}，。？！、])|(?<=[，。？！、]) ", "", text)
     if language != "zh":
         text = re.sub(r"(?<=[,?!.])(?=[A-Za-z])", " ", text)
-    return text.strip(" ").lstrip("，、,。.？?！! ")
+    return text.strip(" ")
 
 
 def _fold_accents(text: str) -> str:

@@ -71,7 +71,7 @@ def normalize(
     spoken = [
         run if run in WORD_TAGS else _speak(run, language, overall, rules=rules) for run in _TAG.split(text) if run
     ]
-    return _join(spoken)
+    return _join(spoken).lstrip("，、,。.？?！! ")
 
 
 def _speak(text: str, language: Optional[str], overall: str, *, rules: bool) -> str:
