@@ -81,7 +81,7 @@ def test_conv1d(tmp_path, shape, options, biased):
     x, weight, bias = normal(2, 4, 11), normal(*shape), normal(shape[0]) if biased else None
     g = GraphBuilder("conv")
     value = g.input("x", np.float32, ["B", 4, "L"])
-    g.output(conv1d(g, value, weight, bias, "conv", **options), "y", np.float32, None)
+    g.output(conv1d(g, FP32, value, weight, bias, "conv", **options), "y", np.float32, None)
     (found,) = run_builder(g, {"x": x}, tmp_path)
     np.testing.assert_allclose(found, conv_oracle(x, weight, bias, **options), atol=1e-5)
 

@@ -87,7 +87,7 @@ def build_dvae_encoder(
         out, into, kernel = checkpoint.shape(name + ".weight")
         weight = checkpoint.take(name + ".weight", (None, n_mels if stride == 1 else into, kernel))
         bias = checkpoint.take(name + ".bias", (out,))
-        x = g.op.Gelu(conv1d(g, x, weight, bias, name, padding=1, stride=stride))  # [B, C, F], then [B, C, F/2]
+        x = g.op.Gelu(conv1d(g, q, x, weight, bias, name, padding=1, stride=stride))  # [B, C, F], then [B, C, F/2]
     rows, width, batch_shape, _ = _blocks(g, checkpoint, "encoder.", x, out, q)  # [B*T, width]
     codes = _encode_codes(g, checkpoint, rows, width, codes_per_book, num_codebooks)  # [B*T, Q]
     codes = g.op.Reshape(
@@ -125,7 +125,7 @@ def _to_mel(g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q:
     weight = checkpoint.take("out_conv.weight", (n_mels, out, 3))
     # The coefficient multiplies what comes out of a convolution without bias, so it is folded into its weights.
     coef = checkpoint.take("coef", (1, n_mels, 1))
-    return conv1d(g, columns, weight * coef.reshape(-1, 1, 1), None, "out_conv", padding=1), n_mels, context + 1
+    return conv1d(g, q, columns, weight * coef.reshape(-1, 1, 1), None, "out_conv", padding=1), n_mels, context + 1
 
 
 def _blocks(
@@ -139,8 +139,8 @@ def _blocks(
     narrow = checkpoint.shape(prefix + "conv_in.0.weight")[0]
     channels = checkpoint.shape(prefix + "conv_in.2.weight")[0]
     with g.scope(prefix.rstrip(".")):
-        x = _conv3(g, checkpoint, prefix + "conv_in.0", x, (narrow, width, 3))
-        x = _conv3(g, checkpoint, prefix + "conv_in.2", g.op.Gelu(x), (channels, narrow, 3))  # [B, C, L]
+        x = _conv3(g, q, checkpoint, prefix + "conv_in.0", x, (narrow, width, 3))
+        x = _conv3(g, q, checkpoint, prefix + "conv_in.2", g.op.Gelu(x), (channels, narrow, 3))  # [B, C, L]
         x = g.op.Transpose(x, perm=[0, 2, 1])  # [B, L, C]
         shape = g.op.Concat(g.op.Shape(x, start=0, end=2), g.ints(-1), axis=0)
         rows = g.op.Reshape(x, g.ints(-1, channels))
@@ -155,9 +155,11 @@ def _blocks(
     return rows, out, shape, context
 
 
-def _conv3(g: GraphBuilder, checkpoint: Checkpoint, name: str, x: str, shape: Tuple[int, int, int]) -> str:
+def _conv3(
+    g: GraphBuilder, q: Quantizer, checkpoint: Checkpoint, name: str, x: str, shape: Tuple[int, int, int]
+) -> str:
     weight = checkpoint.take(name + ".weight", shape)
-    return conv1d(g, x, weight, checkpoint.take(name + ".bias", shape[:1]), name.split(".", 1)[1], padding=1)
+    return conv1d(g, q, x, weight, checkpoint.take(name + ".bias", shape[:1]), name.split(".", 1)[1], padding=1)
 
 
 def _log_mel(g: GraphBuilder, checkpoint: Checkpoint, waveform: str, hop_length: int) -> Tuple[str, int]:

@@ -54,6 +54,7 @@ def layer_norm(g: GraphBuilder, x: str, weight: FloatArray, bias: FloatArray, na
 
 def conv1d(
     g: GraphBuilder,
+    q: Quantizer,
     x: str,
     weight: FloatArray,
     bias: Optional[FloatArray],
@@ -65,7 +66,7 @@ def conv1d(
     groups: int = 1,
 ) -> str:
     """Convolution over the last axis of ``x`` [B, C, L], zero padded."""
-    inputs = [x, g.weight(name + ".weight", weight)]
+    inputs = [x, q.stored(g, weight, name + ".weight")]
     if bias is not None:
         inputs.append(g.weight(name + ".bias", bias))
     return g.op.Conv(
@@ -101,6 +102,7 @@ def convnext(
         columns = g.op.Transpose(g.op.Reshape(x, shape), perm=[0, 2, 1])
         mixed = conv1d(
             g,
+            q,
             columns,
             weights["dwconv.weight"],
             weights["dwconv.bias"],

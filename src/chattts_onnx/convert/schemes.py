@@ -35,6 +35,13 @@ def fp16(g: GraphBuilder, x: str, weight: FloatArray, name: str, scale: Optional
     return g.op.MatMul(x, g.weight(f"{name}.weight", weight.astype(np.float16)))
 
 
+def fp16_weights(g: GraphBuilder, x: str, weight: FloatArray, name: str, scale: Optional[float]) -> str:
+    """float16 weights that ONNX Runtime turns into float32 as it loads them: half the file, the arithmetic of fp32."""
+    del scale
+    stored = g.weight(f"{name}.weight", weight.astype(np.float16))
+    return g.op.MatMul(x, g.op.Cast(stored, to=g.dtype(np.float32)))
+
+
 def int8_row(g: GraphBuilder, x: str, weight: FloatArray, name: str, scale: Optional[float]) -> str:
     """8-bit weights with a scale per output, 8-bit activations with a scale per row, found as the row comes."""
     del scale
@@ -77,6 +84,7 @@ def int4_block(g: GraphBuilder, x: str, weight: FloatArray, name: str, scale: Op
 SCHEMES: Dict[str, Callable[[GraphBuilder, str, FloatArray, str, Optional[float]], str]] = {
     "fp32": fp32,
     "fp16": fp16,
+    "fp16-weights": fp16_weights,
     "int8-row": int8_row,
     "int8-static": int8_static,
     "int4-block": int4_block,

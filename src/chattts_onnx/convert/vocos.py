@@ -30,7 +30,7 @@ def build_vocos(checkpoint: Checkpoint, n_mels: int, n_fft: int, q: Quantizer) -
     channels, _, kernel = checkpoint.shape("backbone.embed.weight")
     weight = checkpoint.take("backbone.embed.weight", (channels, n_mels, kernel))
     bias = checkpoint.take("backbone.embed.bias", (channels,))
-    x = conv1d(g, mel, weight, bias, "embed", padding=kernel // 2)  # [B, C, F]
+    x = conv1d(g, q, mel, weight, bias, "embed", padding=kernel // 2)  # [B, C, F]
     x = g.op.Transpose(x, perm=[0, 2, 1])  # [B, F, C]
     shape = g.op.Concat(g.op.Shape(x, start=0, end=2), g.ints(-1), axis=0)
     rows = g.op.Reshape(x, g.ints(-1, channels))  # [B*F, C]
