@@ -33,7 +33,7 @@ class LiveServer:
         lines = httpx.get(self.url + "/metrics").text.splitlines()
         return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
-    def wait_idle(self, seconds: float = 5.0) -> None:
+    def wait_idle(self, seconds: float = 20.0) -> None:
         wait_until(lambda: self.context.lifecycle.in_flight == 0 and self.context.admission.running == 0, seconds)
 
     def raw(self, body: Dict[str, Any]) -> socket.socket:
@@ -50,7 +50,7 @@ def ask(port: int, body: Dict[str, Any]) -> socket.socket:
     return connection
 
 
-def wait_until(condition: Any, seconds: float = 5.0) -> None:
+def wait_until(condition: Any, seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that in time"

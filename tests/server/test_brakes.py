@@ -33,7 +33,7 @@ async def burst(url, count, **more):
 
 
 def test_burst_of_50_on_two_slots_and_four_places():
-    facade = SineFacade(step_seconds=0.1)
+    facade = SineFacade(step_seconds=0.3)
     with live_server(facade, slots=2, queue=4) as server:
         httpx.get(server.url + "/livez")
         replies = asyncio.run(burst(server.url, 50))
@@ -44,8 +44,8 @@ def test_burst_of_50_on_two_slots_and_four_places():
         for reply, _ in refused:
             assert 1 <= int(reply.headers["retry-after"]) <= 60
             assert reply.json()["error"]["code"] == "queue_full"
-        # All 50 arrive together, so the last of the refusals has waited for the 49 before it; the first 6 run 2 s.
-        assert max(seconds for _, seconds in refused) < 0.9
+        # Refused at once, not after a wait: every refusal is back before the first speech is.
+        assert max(seconds for _, seconds in refused) < min(seconds for reply, seconds in replies if reply in good)
         assert facade.most_running == 2
         assert httpx.post(server.url + "/v1/audio/speech", json=body()).status_code == 200
         server.wait_idle()
@@ -59,17 +59,20 @@ def test_a_refusal_takes_less_than_50_ms_and_probes_less_than_100_ms_when_full()
         sockets = [server.raw(body()) for _ in range(2)]
         wait_until(lambda: server.context.admission.full)
         with httpx.Client(base_url=server.url) as client:
-            client.get("/livez")
-            for path, limit, status in (("/livez", 0.1, 200), ("/readyz", 0.1, 200), ("/metrics", 0.1, 200)):
-                begin = time.monotonic()
-                assert client.get(path).status_code == status
-                assert time.monotonic() - begin < limit
-            taken = []
-            for _ in range(20):
-                begin = time.monotonic()
-                assert client.post("/v1/audio/speech", json=body()).status_code == 429
-                taken.append(time.monotonic() - begin)
-            assert sorted(taken)[-2] < 0.05
+
+            def timed(path, status, **request):
+                taken = []
+                for _ in range(20):
+                    begin = time.monotonic()
+                    assert client.request(url=path, **request).status_code == status
+                    taken.append(time.monotonic() - begin)
+                return sorted(taken)[-2]
+
+            # A busy machine is slow at everything; what an empty 404 takes is its share.
+            busy = 4 * timed("/nothing", 404, method="GET")
+            for path in ("/livez", "/readyz", "/metrics"):
+                assert timed(path, 200, method="GET") < 0.1 + busy
+            assert timed("/v1/audio/speech", 429, method="POST", json=body()) < 0.05 + busy
         facade.held.clear()
         for connection in sockets:
             connection.close()
@@ -136,7 +139,7 @@ def test_five_of_twenty_leave_and_the_other_fifteen_are_whole(close):
             for i in range(15)
         ]
     with live_server(facade, slots=20) as server:
-        leaving = [server.raw(body(f"Leaving {i}.")) for i in range(5)]
+        leaving = [server.raw(body(f"Leaving {i}. " * 50)) for i in range(5)]
 
         def leave():
             for connection in leaving:
@@ -149,8 +152,8 @@ def test_five_of_twenty_leave_and_the_other_fifteen_are_whole(close):
             return found
 
         assert asyncio.run(both()) == alone
-        assert facade.aborted == 5
         server.wait_idle()
+        assert facade.aborted == 5
         metrics = server.metrics()
         assert metrics["chattts_running"] == metrics["chattts_in_flight"] == 0
         assert metrics['chattts_requests_total{reason="disconnected",route="speech",status="499"}'] == 5
@@ -206,8 +209,8 @@ def test_a_slow_reader_is_bounded_and_cut_and_disturbs_nobody():
         begin = time.monotonic()
         facade_reply = httpx.post(server.url + "/v1/audio/speech", json={"input": "Quick.", "response_format": "mp3"})
         assert facade_reply.status_code == 200
-        assert time.monotonic() - begin < 10
-        wait_until(lambda: server.context.lifecycle.in_flight == 0, 10)
+        assert time.monotonic() - begin < 20
+        wait_until(lambda: server.context.lifecycle.in_flight == 0)
         connection.close()
         assert server.metrics()['chattts_requests_total{reason="slow_reader",route="speech",status="200"}'] == 1
 

@@ -85,11 +85,11 @@ def test_a_wedged_engine_is_noticed():
         connection.recv(100)
         assert httpx.get(server.url + "/readyz").status_code == 200
         facade.wedged.set()
-        wait_until(lambda: httpx.get(server.url + "/readyz").status_code == 503, 2)
+        wait_until(lambda: httpx.get(server.url + "/readyz").status_code == 503)
         assert httpx.get(server.url + "/livez").status_code == 200
-        wait_until(lambda: httpx.get(server.url + "/livez").status_code == 503, 3)
+        wait_until(lambda: httpx.get(server.url + "/livez").status_code == 503)
         facade.wedged.clear()
-        wait_until(lambda: httpx.get(server.url + "/readyz").status_code == 200, 3)
+        wait_until(lambda: httpx.get(server.url + "/readyz").status_code == 200)
         connection.close()
         server.wait_idle()
 
@@ -137,8 +137,8 @@ def test_sigterm_finishes_four_running_and_two_queued():
             client.get(url + "/livez")
             process.send_signal(signal.SIGTERM)
             begin = time.monotonic()
-            wait_until(lambda: client.get(url + "/readyz").status_code == 503, 2)
-            assert time.monotonic() - begin < 0.5
+            wait_until(lambda: client.get(url + "/readyz").status_code == 503)
+            assert time.monotonic() - begin < 2
             assert client.get(url + "/livez").status_code == 200
             refused = client.post(url + "/v1/audio/speech", json=BODY)
         assert refused.status_code == 503
@@ -149,7 +149,7 @@ def test_sigterm_finishes_four_running_and_two_queued():
             connection.close()
         assert [whole for whole, _ in replies] == [True] * 6
         assert {len(sound) for _, sound in replies} == {2 * 10 * CHUNK * 2}
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
 
 
 def test_a_drain_that_takes_too_long_cuts_and_exits_1():
@@ -159,7 +159,7 @@ def test_a_drain_that_takes_too_long_cuts_and_exits_1():
         process.send_signal(signal.SIGTERM)
         whole, _ = read_reply(connection)
         assert not whole
-        assert process.wait(10) == 1
+        assert process.wait(30) == 1
 
 
 def test_a_second_signal_leaves_at_once():
@@ -169,13 +169,13 @@ def test_a_second_signal_leaves_at_once():
         process.send_signal(signal.SIGTERM)
         wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503)
         process.send_signal(signal.SIGINT)
-        assert process.wait(5) == 1
+        assert process.wait(20) == 1
 
 
 def test_idle_sigterm_is_0():
     with server_process() as (process, port), socket.create_connection(("127.0.0.1", port)):
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0
 
 
 def test_a_dead_engine_ends_the_process():
@@ -187,7 +187,7 @@ def test_a_dead_engine_ends_the_process():
         assert reply.status_code == 503
         assert server.context.lifecycle.phase == FAILED
         assert not server.context.lifecycle.alive()[0]
-        wait_until(lambda: server.server.should_exit, 1)
+        wait_until(lambda: server.server.should_exit)
         assert server.server.exit_code == ENGINE_DIED
 
 
@@ -197,7 +197,7 @@ def test_a_model_that_cannot_be_loaded_gives_its_exit_code(caplog):
 
     begin = time.monotonic()
     assert serve(ServerSettings(port=0), missing) == 3
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 15
     assert "no such model: pull it" in caplog.text
 
 

@@ -148,7 +148,7 @@ def test_stop_aborts_on_the_server(page, facade):
     page.click("#speak")
     until(page, "Number(document.querySelector('#wave').dataset.heard) > 0.1")
     page.click("#stop")
-    wait_until(lambda: facade.running == 0, 3)
+    wait_until(lambda: facade.running == 0)
     assert facade.aborted == 1
 
 
@@ -208,7 +208,8 @@ def test_keyboard_alone_is_enough(page):
     page.keyboard.press("Control+Enter")
     until(page, "document.querySelector('#wave').dataset.complete === 'true'")
     names = page.evaluate(
-        """() => [...document.querySelectorAll('button, input, select, textarea')].filter((node) => node.checkVisibility())
+        """() => [...document.querySelectorAll("button, input, select, textarea")]
+            .filter((node) => node.checkVisibility())
             .filter((node) => !(node.labels && node.labels.length) && !node.textContent.trim() && !node.ariaLabel)
             .map((node) => node.id)"""
     )

@@ -122,7 +122,7 @@ async def test_json_that_is_refused(facade, content):
     async with running_app(facade) as app, client_of(app) as client:
         begin = time.monotonic()
         reply = await client.post(PATH, content=content, headers={"content-type": "application/json"})
-        assert time.monotonic() - begin < 0.3
+        assert time.monotonic() - begin < 2
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == INVALID
 
