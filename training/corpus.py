@@ -32,8 +32,11 @@ def run(args: argparse.Namespace, name: str, processes: int) -> None:
     ]
     if args.packs:
         base += ["--packs", str(args.packs)]
-    workers = [subprocess.Popen([*base, "--shard", f"{i}/{processes}"], env=env) for i in range(processes)]
-    if any([w.wait() for w in workers]):
+    workers = [
+        subprocess.Popen([*base, "--shard", f"{i}/{processes}"], env=env)  # noqa: S603 - our own module
+        for i in range(processes)
+    ]
+    if any(w.wait() for w in workers):
         raise SystemExit(f"a teacher process for {name} failed")
 
 
@@ -56,7 +59,7 @@ def main() -> None:
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
         run(args, name, 1 if name == "heart" else args.processes)
     compose = [sys.executable, "-m", "training.compose", "--work", str(args.work), "--count", str(args.composed)]
-    raise SystemExit(subprocess.call(compose))
+    raise SystemExit(subprocess.call(compose))  # noqa: S603 - our own module
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     work = args.work
-    model = build(work, {})
+    model = build()
     state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
     model.load_state_dict(state[args.checkpoint])
     polish = work / "ckpt" / "polish.pt"
@@ -52,7 +52,7 @@ def main() -> None:
     for lang in ("zh", "en"):
         lines = (SENTENCES / f"sentences_{lang}.txt").read_text("utf-8").split("\n")
         lines = [line for line in lines if line][:: 64 // args.sentences][: args.sentences]
-        used = voices + [VOICES.index("heart")] if lang == "en" else voices
+        used = [*voices, VOICES.index("heart")] if lang == "en" else voices
         who = [used[i % len(used)] for i in range(len(lines))]
         prompts: List[List[int]] = [tokenizer.encode(f"[Stts][spk_emb][speed_5]{line}[Ptts]") for line in lines]
         began = time.time()

@@ -47,7 +47,7 @@ def text_rows(gpt: GPT, vocab: Dict[str, int]) -> Tensor:
 
 def export(work: Path, out: Path) -> None:
     vocab = phonemes.vocabulary()
-    model = build(work, {})
+    model = build()
     state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
     model.load_state_dict(state["ema"])
     polish = work / "ckpt" / "polish.pt"
@@ -77,11 +77,11 @@ def export(work: Path, out: Path) -> None:
     write(embed, "Embed.safetensors")
     write(dict(model.decoder.state_dict()), "Decoder.safetensors")
     dvae = dict(codec.load(work).state_dict())
-    for name in dvae:
+    for name, value in list(dvae.items()):
         if ".project_in." in name:
             # The published encoder bounds its input once more (2.002 tanh) before the first stage; trained without,
             # half the input gives the same values to first order.
-            dvae[name] = dvae[name] * 0.5
+            dvae[name] = value * 0.5
     write({**dvae, **mel_buffers("preprocessor_mel.mel_spec.")}, "DVAE.safetensors")
     vocos = {k.replace("head.window", "head.istft.window"): v for k, v in load_vocos(work).state_dict().items()}
     write({**vocos, **mel_buffers("feature_extractor.mel_spec.")}, "Vocos.safetensors")
@@ -96,8 +96,9 @@ def export(work: Path, out: Path) -> None:
         json.dumps({"kind": "phonemes", "vocab": vocab}, ensure_ascii=False, indent=0) + "\n", "utf-8"
     )
     (out / "model.json").write_text(json.dumps({
-        "name": "mini", "sample_rate": RATE, "hop_length": HOP, "n_fft": N_FFT, "front_end": "phonemes", "refines": False,
-        "segment_seconds": 9.0, "context_seconds": 10.0, "licence": "Apache-2.0",
+        "name": "mini", "sample_rate": RATE, "hop_length": HOP, "n_fft": N_FFT,
+        "front_end": "phonemes", "refines": False, "segment_seconds": 9.0, "context_seconds": 10.0,
+        "licence": "Apache-2.0",
         "source": f"trained by the project (training/README.md), {state['step']} steps",
     }, indent=2) + "\n")  # fmt: skip
     for name, vector in zip(VOICES, torch.nn.functional.normalize(gpt.voice.weight.detach().float(), dim=-1)):

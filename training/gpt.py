@@ -83,7 +83,7 @@ def total_loss(parts: Dict[str, Tensor]) -> Tensor:
     return parts["code"] + 0.25 * parts["aux_mid"] + 0.15 * parts["aux_last"] + 0.3 * parts["attn"] + 1.5 * parts["mel"]
 
 
-def build(work: Path, overrides: Dict[str, Any]) -> Model:
+def build(**overrides: Any) -> Model:
     vocab = phonemes.vocabulary()
     cfg = GPTConfig(vocab=len(vocab), voices=len(VOICES), **overrides)
     return Model(cfg, share_matrix(vocab))
@@ -104,7 +104,7 @@ class Peers:
     """
 
     def __init__(self, work: Path, every: int) -> None:
-        self.rank, self.world, self.every = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD", 1)), every
+        self.rank, self.world, self.every = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD", "1")), every
         if self.world > 1:
             torch.distributed.init_process_group(
                 "gloo", init_method=f"file://{work.resolve()}/rendezvous", rank=self.rank, world_size=self.world
@@ -131,7 +131,7 @@ def train(args: argparse.Namespace) -> None:
     seed_all(2)
     vocab = phonemes.vocabulary()
     spk = vocab["[spk_emb]"]
-    model = build(work, {}).to(dev)
+    model = build().to(dev)
     corpus = Corpus(work, VOICES, vocab)
     matrices = [p for n, p in model.named_parameters() if n.startswith("gpt.layers") and p.dim() == 2]
     known = {id(p) for p in matrices}
@@ -155,9 +155,8 @@ def train(args: argparse.Namespace) -> None:
         for m in (model, ema):
             m.decoder.coef.data = torch.from_numpy(np.sqrt((sample**2).mean(1)))[None, :, None].to(dev)
     frames = sum(len(i.codes) for i in corpus.items)
-    print(
-        f"{len(corpus.items)} clips, {frames * 0.032 / 3600:.2f} h, {sum(p.numel() for p in model.gpt.layers.parameters())} in layers"
-    )
+    layers = sum(p.numel() for p in model.gpt.layers.parameters())
+    print(f"{len(corpus.items)} clips, {frames * 0.032 / 3600:.2f} h, {layers / 1e6:.2f} M parameters in the layers")
     log = Log(work / "log" / "gpt.jsonl")
     rng = np.random.default_rng(step * 7 + peers.rank)
     torch.manual_seed(step * 7 + peers.rank)

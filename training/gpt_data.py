@@ -43,7 +43,7 @@ class Item:
     ) -> None:
         self.voice, self.mel, self.name = voice, mel, str(row["id"])
         # compute is scarcer than data: a pass takes a part of the bulk English voice and of the joined clips
-        self.share = 0.35 if row["voice"] == HIBARI_VOICE else 0.6 if self.name.startswith("cp") else 1.0
+        self.share = 0.18 if row["voice"] == HIBARI_VOICE else 0.6 if self.name.startswith("cp") else 1.0
         self.codes = codes.astype(np.int64).T  # [T, 4]
         unknown = vocab["[UNK]"]
         speed = f"[speed_{SPEEDS.get(row['speed'], 5)}]"
@@ -51,7 +51,10 @@ class Item:
         self.ids = np.array([vocab.get(n, unknown) for n in names], np.int64)
         ends = np.cumsum(row["frames"]) * FRAME  # lead, tokens..., tail: positions 2, 3.., last
         steps = np.arange(len(self.codes)) * data.STEP
-        find = lambda at: np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1) + 2
+
+        def find(at):
+            return np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1) + 2
+
         self.low, self.mid, self.high = find(steps), find(steps + data.STEP // 2), find(steps + data.STEP - 1)
 
     def __len__(self) -> int:
@@ -135,7 +138,17 @@ def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, 
         for k in range(3):
             aux[b, :t, k] = prompt[np.minimum(mid + k, p - 1)]
         mel[b, :, : 2 * t] = item.mel
-    out = dict(ids=ids, is_code=is_code, codes=codes_in, target=target, at=at, low=low, high=high, aux=aux, mel=mel)
+    out = {
+        "ids": ids,
+        "is_code": is_code,
+        "codes": codes_in,
+        "target": target,
+        "at": at,
+        "low": low,
+        "high": high,
+        "aux": aux,
+        "mel": mel,
+    }
     tensors = {k: torch.from_numpy(v) for k, v in out.items()}
     tensors["voice"] = torch.tensor([i.voice for i in items])
     return tensors

@@ -133,10 +133,7 @@ def main() -> None:
         if word not in words and word.lower() in common:
             words[word] = phones
     plain = [(w, units(p)) for w, p in words.items() if w.isalpha() and w == w.lower() and len(w) > 2]
-    if args.keep_rules:
-        rules = dict(english.Reader.load().rules)
-    else:
-        rules = refine(plain, align(plain))
+    rules = dict(english.Reader.load().rules) if args.keep_rules else refine(plain, align(plain))
     args.out.mkdir(parents=True, exist_ok=True)
 
     def write(name: str, rows: Dict[str, str]) -> None:
@@ -154,7 +151,7 @@ def main() -> None:
     write("english_lexicon.txt.xz", kept)
     right = sum(reader.spell(w) == "".join(p) for w, p in plain)
     print(
-        f"{len(words)} words, {len(kept)} stored, {len(rules)} rules, {right / len(plain):.3f} of words read right by rules alone"
+        f"{len(words)} words, {len(kept)} stored, {len(rules)} rules; rules alone read {right / len(plain):.3f} right"
     )
 
 

@@ -249,7 +249,7 @@ class Head(nn.Module):
     def istft(self, real: Tensor, imag: Tensor) -> Tensor:
         frames = torch.fft.irfft(torch.complex(real, imag), n=self.n_fft, dim=1) * self.window[None, :, None]
         total = self.n_fft + self.hop * (frames.shape[-1] - 1)
-        fold = dict(output_size=(1, total), kernel_size=(1, self.n_fft), stride=(1, self.hop))
+        fold = {"output_size": (1, total), "kernel_size": (1, self.n_fft), "stride": (1, self.hop)}
         audio = F.fold(frames, **fold)[:, 0, 0]
         norm = F.fold(self.window.square()[None, :, None].expand(1, -1, frames.shape[-1]), **fold)[0, 0, 0]
         half = self.n_fft // 2

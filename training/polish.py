@@ -23,7 +23,7 @@ class HiddenBatches:
     def __init__(self, work: Path, size: int, frames: int, rng: np.random.Generator, clips: int = 2500) -> None:
         self.size, self.frames, self.rng = size, frames, rng
         dev = device()
-        model = build(work, {})
+        model = build()
         model.load_state_dict(torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)["ema"])
         model.eval().to(dev)
         self.decoder = model.decoder

@@ -168,6 +168,6 @@ def jobs(seed: int) -> Dict[str, List[Dict[str, Any]]]:
             spans = mapper.spans(text)
             if 2 <= sum(len(s) for _, s in spans) <= 380:
                 voice = HIBARI_VOICE if name == "heart" else rng.choice(VOICE_MIX)
-                out[name].append(dict(id=f"{prefix}{len(out[name]):05d}", lang="en" if name != "zh" else "zh",
-                                      voice=voice, speed=rng.choice(SPEEDS), text=text, spans=spans))  # fmt: skip
+                job = {"id": f"{prefix}{len(out[name]):05d}", "lang": "zh" if name == "zh" else "en", "voice": voice}
+                out[name].append({**job, "speed": rng.choice(SPEEDS), "text": text, "spans": spans})
     return out

@@ -81,7 +81,7 @@ def main() -> None:
             try:
                 audio, durations = engines[kind](symbols, job["voice"], job["speed"])
                 row = finish(audio, job["spans"], durations)
-            except Exception as error:  # one odd prompt must not end a long run
+            except Exception as error:  # noqa: BLE001 - one odd prompt must not end a long run
                 print("skip", job["id"], repr(error), flush=True)
                 continue
             clip = row.pop("audio")

@@ -32,7 +32,7 @@ def _package_dir(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError(f"the package {name} is not installed (see training/README.md)")
-    return Path(list(spec.submodule_search_locations)[0])
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def build_kokoro(work: Path) -> Path:
@@ -99,7 +99,7 @@ class Hibari:
         self.tts = hibari.tts.Hibari(model=str(target))
         self.vocab = self.tts.vocab
 
-    def __call__(self, symbols: str, voice: str, speed: float) -> Tuple[np.ndarray, List[int]]:
+    def __call__(self, symbols: str, _voice: str, speed: float) -> Tuple[np.ndarray, List[int]]:
         from hibari import dsp
 
         ids = np.array([[0, *(self.vocab[c] for c in symbols), 0]], np.int64)

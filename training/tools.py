@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any, ContextManager, Iterable, List
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +28,6 @@ def autocast(dev: torch.device) -> ContextManager[Any]:
 
 def seed_all(seed: int) -> None:
     random.seed(seed)
-    np.random.seed(seed)
     torch.manual_seed(seed)
 
 
@@ -43,8 +41,9 @@ def cosine(done: float, warm: float, floor: float = 0.03) -> float:
 def save(path: Path, **state: Any) -> None:
     """Atomic: an interrupted save leaves the previous checkpoint."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, str(path) + ".tmp")
-    os.replace(str(path) + ".tmp", path)
+    fresh = path.with_suffix(".tmp")
+    torch.save(state, fresh)
+    fresh.replace(path)
 
 
 class Log:
@@ -83,10 +82,10 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.01
     ) -> None:
-        super().__init__(list(params), dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+        super().__init__(list(params), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
             by_shape: dict = {}
             for p in group["params"]:

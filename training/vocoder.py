@@ -22,7 +22,7 @@ from .discriminators import Discriminators
 from .nets import HOP, MelSpectrogram, Vocos
 from .tools import Log, autocast, cosine, device, save, seed_all
 
-VOCOS = dict(dim=224, inter=672, blocks=6)
+VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
 
 
