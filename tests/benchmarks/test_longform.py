@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+RATE = 24000
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def longform():
+    return load("longform")
+
+
+def tone(frequency, seconds=0.6, level=0.3):
+    """A voice-like tone: harmonics that fall off."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    wave = sum(np.sin(2 * np.pi * frequency * n * time) / n for n in range(1, 6))
+    return (level * wave / np.sqrt(np.mean(wave**2))).astype(np.float32)
+
+
+@pytest.mark.parametrize("frequency", [90.0, 120.0, 180.0, 250.0, 330.0])
+def test_pitch_is_found_within_a_fifth_of_a_semitone(longform, frequency):
+    assert abs(12 * np.log2(longform.pitch(tone(frequency), RATE) / frequency)) < 0.2
+
+
+def test_noise_and_silence_have_no_pitch(longform):
+    noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
+    assert longform.pitch(np.zeros(RATE, np.float32), RATE) is None
+    assert longform.pitch(noise, RATE) is None
+
+
+def test_a_seam_tells_pitch_and_loudness_apart(longform):
+    same = longform.step(tone(150), tone(150), RATE)
+    assert same["pitch"] == pytest.approx(0.0, abs=0.05)
+    assert same["loudness"] == pytest.approx(0.0, abs=0.1)
+    octave = longform.step(tone(110), tone(220), RATE)
+    assert octave["pitch"] == pytest.approx(12.0, abs=0.3)
+    louder = longform.step(tone(150, level=0.1), tone(150, level=0.2), RATE)
+    assert louder["loudness"] == pytest.approx(6.02, abs=0.3)
+
+
+def test_silence_around_a_segment_is_not_its_edge(longform):
+    padded = np.concatenate([np.zeros(RATE, np.float32), tone(200), np.zeros(RATE, np.float32)])
+    for last in (True, False):
+        edge = longform.voiced_edge(padded, RATE, last=last)
+        assert np.sqrt(np.mean(edge**2)) > 0.25
+
+
+def test_a_lost_tail_is_told_from_a_misheard_one(longform):
+    pytest.importorskip("opencc", reason="the eval extra is not installed")
+    assert not longform.tail_is_lost("今天天气很好。", "今天天气很好", "zh")
+    assert not longform.tail_is_lost("今天天气很好。", "今天天汽很号", "zh")
+    assert longform.tail_is_lost("今天天气很好，我们去公园散步。", "今天天气很好", "zh")
+    assert not longform.tail_is_lost("we walked to the park", "we walked to a park", "en")
+    assert longform.tail_is_lost("it was late so we walked home", "it was late", "en")
+
+
+def test_post_processing_costs_less_than_a_hundredth(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["postprocess.py", "--seconds", "2", "--repeats", "3", "--clock", "cpu"])
+    load("postprocess").main()
+    rows = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
+    assert len(rows) == 4
+    whole = float(rows[0].split("|")[3].strip(" %"))
+    assert whole < 1.0
+
+
+def test_offline_speech_is_reported(tiny_model, tmp_path, capsys, monkeypatch):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("你好。\n\nHello.\n", encoding="utf-8")
+    monkeypatch.setattr(
+        sys, "argv", ["offline.py", "--model", str(tiny_model), "--texts", str(texts), "--threads", "1"]
+    )
+    load("offline").main()
+    lines = capsys.readouterr().out.splitlines()
+    assert any("你好" in line for line in lines)
+    assert lines[-1].startswith("| all")
