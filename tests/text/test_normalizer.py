@@ -17,9 +17,9 @@ from .timing import FLOODS, flood, seconds
 
 READABLE = re.compile(rf"(?:[{HAN}A-Za-z，。？！、,.?!' ]|{'|'.join(map(re.escape, sorted(WORD_TAGS)))})*")
 PIECES = st.sampled_from(
-    "你好 苹果 个 年 月 日 元 万 ， 。 ？ ！ hello GPT US Dr. St. a.m. No. kg km/h % $ ￥ € ° ± = + - / : . , ; ( ) [ ] [laugh] [x] 0 1 2 10 "
+    "你好 苹果 个 年 月 日 元 万 ， 。 ？ ！ hello GPT US a.m. No. kg km/h % $ ￥ € ° ± = + - / : . , ; ( ) [ ] [laugh] [x] 0 1 2 10 "
     "007 2024 3.14 1,234 12:30 555-1234 '70s é Σ １ Ａ ① ½ Ⅳ 😀 の * _ # @ & < > \" ' ’ ~ … —— v1.2 1st http://a.b me@x.cn".split()
-    + [" ", "\n", "\u200b", "\ud800", "\x00"]
+    + [" ", "\n", "\u200b", "\ud800", "\x00", "Dr. Li ", "the Main St. is", "J. K. Rowling"]
 )
 TEXTS = st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=40)
 
@@ -40,13 +40,9 @@ def test_normalising_again_changes_nothing(text: str, language: str) -> None:
 @given(st.lists(st.sampled_from(sorted(WORD_TAGS)), max_size=5), st.lists(PIECES, min_size=6, max_size=6))
 @settings(max_examples=80, deadline=None)
 def test_tags_pass_through_in_order(tags: List[str], pieces: List[str]) -> None:
-    pieces = [re.sub(r"[\[\]［］]", "", piece) if piece != "[x]" else "[x]" for piece in pieces]
-    text = "".join(piece + tag for piece, tag in zip(pieces, [*tags, "", "", "", "", "", ""]))
-    expected = re.findall(r"\[[a-z_]+\]", "".join(tags))
-    found = [tag for tag in re.findall(r"\[[a-z_]+\]", normalize(text, language="zh")) if tag in WORD_TAGS]
-    assert [tag for tag in found if tag in expected or tag == "[laugh]"][: len(expected)] == expected or "[" in "".join(
-        pieces
-    )
+    plain = [re.sub(r"[\[\]]", "", piece) for piece in pieces]
+    text = "".join(piece + tag for piece, tag in zip(plain, [*tags, "", "", "", "", "", ""]))
+    assert re.findall(r"\[[a-z_]+\]", normalize(text, language="zh")) == tags
 
 
 @pytest.mark.parametrize(

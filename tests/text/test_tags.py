@@ -26,6 +26,7 @@ BRACKETS = st.text(alphabet=st.sampled_from("[]［］【】()spk_embStuvbreaklau
         ("open [ never closed", "open ( never closed"),
         ("closed ] never opened", "closed ) never opened"),
         ("[link](http://x.y)", "(link)(http://x.y)"),
+        ("[laugh](aside)", "[laugh](aside)"),
     ],
 )
 def test_tags_are_brought_into_the_spelling_of_the_vocabulary(written: str, canonical: str) -> None:

@@ -14,6 +14,7 @@ import unicodedata
 from typing import Dict
 
 from chattts_onnx.errors import EmptyTextError, TextTooLongError
+from chattts_onnx.text.tags import is_tag
 
 _log = logging.getLogger(__name__)
 
@@ -92,13 +93,14 @@ def clean(text: str) -> str:
     text = _markdown(text)
     text = _COMPOSED.sub(_compose, text)
     text = _EMOJI.sub(" ", text)
-    return text.translate(_WIDE)
+    text = text.translate(_WIDE)
+    return text if text.isascii() else _fold_accents(text.translate(_LETTERS))
 
 
 def _markdown(text: str) -> str:
     text = _FENCE.sub("", text)
     if "](" in text:
-        text = _IMAGE_OR_LINK.sub(r"\1", text)
+        text = _IMAGE_OR_LINK.sub(lambda match: match.group() if is_tag(match.group(1)) else match.group(1), text)
     if "|" in text:
         text = _TABLE_EDGE.sub("", _TABLE_RULE.sub("", text))
     text = _RULER.sub("", text)
@@ -168,8 +170,6 @@ _LETTERS: Dict[int, str] = {
 
 def finish(text: str, language: str, *, keep_digits: bool = False) -> str:
     """Only what the model reads: Han, Latin letters, the basic marks of ``language``, single spaces."""
-    if not text.isascii():
-        text = _fold_accents(text.translate(_LETTERS))
     text = _CLOSING_AT_END.sub("", text).translate(_ZH_TABLE if language == "zh" else _EN_TABLE)
     unreadable = _UNREADABLE_BUT_DIGITS if keep_digits else _UNREADABLE
     dropped = set(unreadable.findall(text))

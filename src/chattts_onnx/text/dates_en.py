@@ -116,7 +116,7 @@ def _model_number(number: str) -> str:
 
 
 _ABBREVIATION = re.compile(
-    r"(?<![A-Za-z.])(?:"
+    r"(?<![A-Za-z])(?:"
     + "|".join(
         re.escape(short) + ("" if short.endswith((".", "/")) else "(?![A-Za-z.])")
         for short in sorted(ABBREVIATIONS, key=len, reverse=True)

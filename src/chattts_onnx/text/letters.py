@@ -22,8 +22,8 @@ _SAID = (
     "HAHA POP RAP MAX MINI PRO PLUS AIR LITE "
 )
 _SAID_WORDS = frozenset(_SAID.split())
-_CAPITALS = re.compile(r"(?<![A-Za-z0-9'’])[A-Z]{2,4}(?=s?(?![A-Za-z']))")
-_CONSONANTS = re.compile(r"(?<![A-Za-z0-9'’])[BCDFGHJKLMNPQRSTVWXZ]{5,8}(?![A-Za-z])")
+_CAPITALS = re.compile(r"(?<![A-Za-z0-9])(?<![A-Za-z]['’])[A-Z]{2,4}(?=(?:['’]?s)?(?![A-Za-z])(?!['’][A-Za-rt-z]))")
+_CONSONANTS = re.compile(r"(?<![A-Za-z0-9])(?<![A-Za-z]['’])[BCDFGHJKLMNPQRSTVWXZ]{5,8}(?![A-Za-z])")
 _WORD = re.compile(r"[A-Za-z]{2,60}")
 
 _GREEK_NAMES = """

@@ -272,7 +272,11 @@ RULES: Tuple[Rule, ...] = (
     pattern("number", NUMBER, lambda m: en.decimal(m.group())),
     Rule("symbols", _symbols),
     greek("en"),
+    pattern(
+        "initialism",
+        r"(?<![A-Za-z])((?:[A-Z]\.[ ]?){1,6}[A-Z])\.(?=[ ][a-z])",
+        lambda m: " ".join(re.findall("[A-Z]", m.group(1))),
+    ),
     pattern("initials", r"(?<![A-Za-z])([A-Z])\.(?=[ ]?[A-Z](?:\.|[a-z]))", r"\1 "),
-    pattern("initialism", r"(?<=[A-Z][ .])([A-Z])\.(?=[ ][a-z])", r"\1"),
     acronyms(),
 )

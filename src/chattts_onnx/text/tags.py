@@ -38,7 +38,7 @@ MAX_PAUSE_MS = 10_000
 
 _STRUCTURAL_NAMES = {tag.lower() for tag in STRUCTURAL_TAGS}
 # Bounded, so that a flood of opening brackets costs a constant for each.
-_BRACKETED = re.compile(r"[\[［]([^\[\]［］\n]{1,40})[\]］](?!\()|【([A-Za-z_ ]{1,20})】")
+_BRACKETED = re.compile(r"[\[［]([^\[\]［］\n]{1,40})[\]］]|【([A-Za-z_ ]{1,20})】")
 _PAUSE = re.compile(r"pause(?:[\s:=_]*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|毫秒|秒)?)?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SEPARATORS = re.compile(r"[\s_-]+")
@@ -99,6 +99,11 @@ def canonicalize(text: str) -> str:
     return "".join(parts)
 
 
+def is_tag(inner: str) -> bool:
+    """Whether what stands between square brackets is a word tag or a pause."""
+    return f"[{_fold(inner)}]" in WORD_TAGS or _PAUSE.fullmatch(inner.strip().lower()) is not None
+
+
 def strip_structural(text: str) -> str:
     """Remove the tags that only a template may write, also those that appear when one between is removed."""
     if "[" not in text:
@@ -131,6 +136,8 @@ def _judge(match: re.Match[str]) -> Optional[Piece]:
         return Piece("tag", name, start, end)
     if square is None:
         return None
+    if match.string.startswith("(", end) and not _PAUSE.fullmatch(inner.strip().lower()):
+        return None  # the text of a Markdown link
     pause = _PAUSE.fullmatch(inner.strip().lower())
     if pause is not None:
         return Piece("pause", "", start, end, _pause_ms(pause.group(1), pause.group(2)))
