@@ -80,6 +80,7 @@ class Recital:
         self._quiet = quiet
         self._bar = ProgressBar(quiet=quiet)
         self._stopped = threading.Event()
+        self._streams: List[Any] = []
         self._listener: Any = None
         if check:
             from chattts_onnx.commands.check import Listener
@@ -87,8 +88,14 @@ class Recital:
             self._listener = Listener()
 
     def stop(self) -> None:
-        """End every reading at its next chunk."""
+        """End every reading now; may be called from a signal handler."""
         self._stopped.set()
+        # In a thread of its own: the interrupted code may hold the very lock that closing needs.
+        threading.Thread(target=self._close_streams, daemon=True).start()
+
+    def _close_streams(self) -> None:
+        for stream in list(self._streams):
+            stream.close()
 
     def speak(self, reading: Reading) -> int:
         """Speak one reading to its end and say how it went; the exit code."""
@@ -244,10 +251,10 @@ class Recital:
 
     def _speech(self, text: str, tally: Tally) -> Iterator[Samples]:
         offset = tally.seconds
-        with contextlib.closing(self._tts.stream(text, live=self._live, **tally.options)) as stream:
+        with self._streaming(text, tally) as stream:
             for chunk in stream:
                 if self._stopped.is_set():
-                    raise KeyboardInterrupt
+                    break
                 if tally.first is None:
                     tally.first = time.monotonic() - tally.started
                 tally.rate = chunk.sample_rate
@@ -257,10 +264,24 @@ class Recital:
                     self._listener.hear(text[begin:end].strip(), chunk.samples, chunk.sample_rate, chunk.segment)
                 self._bar.update("speaking", tally.read + begin, tally.characters, f"{tally.seconds:.1f} s of speech")
                 yield chunk.samples
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
             for report in stream.segments:
                 tally.cues.append(Cue(report.text, offset + report.start, offset + report.end))
                 if report.problem:
                     tally.problems.append(f"{report.problem} after {report.attempts} attempts: {report.text.strip()!r}")
+
+    @contextlib.contextmanager
+    def _streaming(self, text: str, tally: Tally) -> Iterator[Any]:
+        stream = self._tts.stream(text, live=self._live, **tally.options)
+        self._streams.append(stream)
+        try:
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
+            yield stream
+        finally:
+            stream.close()
+            self._streams.remove(stream)
 
     def _closing_line(self, where: str, tally: Tally) -> str:
         wall = time.monotonic() - tally.started

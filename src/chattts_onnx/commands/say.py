@@ -7,10 +7,14 @@ no more memory than a short one and an error leaves nothing that looks finished.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import secrets
+import signal
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from chattts_onnx.errors import InputError
 from chattts_onnx.hub.resolve import PRECISIONS, resolve_model
@@ -136,9 +140,31 @@ def run(args: argparse.Namespace) -> int:
             check=args.check,
             quiet=args.quiet,
         )
-        return _speak_all(recital, plan, args.jobs)
+        with _stopping_on_interrupt(recital):
+            return _speak_all(recital, plan, args.jobs)
     finally:
         tts.close()
+
+
+@contextlib.contextmanager
+def _stopping_on_interrupt(recital: Recital) -> Iterator[None]:
+    """Ctrl-C stops the recital for certain.
+
+    The exception alone may be lost: raised while NumPy first imports ``numpy.random``, compiled code drops it.
+    """
+
+    def stop(number: int, frame: Optional[FrameType]) -> None:
+        recital.stop()
+        signal.default_int_handler(number, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _speak_all(recital: Recital, plan: List[Reading], jobs: int) -> int:
