@@ -80,10 +80,14 @@ def test_streamed_text_is_spoken_sentence_by_sentence_and_the_copy_is_ignored():
     if not hasattr(tts, "SynthesizeStart"):
         pytest.skip("this wyoming cannot stream")
     facade = SineFacade()
-    found = talk(
-        facade, tts.SynthesizeStart(), tts.SynthesizeChunk(text="First one. And"),
-        tts.SynthesizeChunk(text=" a second."), tts.Synthesize(text="First one. And a second."), tts.SynthesizeStop(), until=tts.SynthesizeStopped,
-    )  # fmt: skip
+    events = [
+        tts.SynthesizeStart(),
+        tts.SynthesizeChunk(text="First one. And"),
+        tts.SynthesizeChunk(text=" a second."),
+        tts.Synthesize(text="First one. And a second."),
+        tts.SynthesizeStop(),
+    ]
+    found = talk(facade, *events, until=tts.SynthesizeStopped)
     assert [text.strip() for text, _, _ in facade.seen] == ["First one.", "And a second."]
     assert [event.type for event in found].count("audio-start") == 1
     assert found[-2].type == "audio-stop"
