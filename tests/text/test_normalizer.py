@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import List
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from chattts_onnx.errors import InputError
 from chattts_onnx.text.characters import HAN
 from chattts_onnx.text.lexicon import Lexicon, load_lexicon
 from chattts_onnx.text.normalizer import detect_language, normalize
 from chattts_onnx.text.tags import WORD_TAGS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .timing import FLOODS, flood, seconds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List, Tuple
 
 import pytest
+
 from chattts_onnx.text.characters import clean
 from chattts_onnx.text.normalizer import RULES, normalize
 

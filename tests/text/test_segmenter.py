@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import List
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from chattts_onnx.errors import InputError
 from chattts_onnx.text.atoms import Boundary, atoms, speaking_seconds
 from chattts_onnx.text.segmenter import MAX_SECONDS, MIN_SECONDS, Segment, segment
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .timing import FLOODS, flood, seconds
 

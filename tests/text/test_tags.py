@@ -3,9 +3,10 @@ from __future__ import annotations
 import logging
 
 import pytest
-from chattts_onnx.text.tags import MAX_PAUSE_MS, STRUCTURAL_TAGS, canonicalize, scan, strip_structural
 from hypothesis import given
 from hypothesis import strategies as st
+
+from chattts_onnx.text.tags import MAX_PAUSE_MS, STRUCTURAL_TAGS, canonicalize, scan, strip_structural
 
 BRACKETS = st.text(alphabet=st.sampled_from("[]［］【】()spk_embStuvbreaklaugh 0.5ms\n你"), max_size=60)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from chattts_onnx.text.tags import STRUCTURAL_TAGS
 from chattts_onnx.text.templates import code_prompt, refine_prompt
 

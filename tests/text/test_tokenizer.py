@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, List
 
 import pytest
+
 from chattts_onnx.errors import InputError, ModelFormatError
 from chattts_onnx.text.templates import code_prompt
 from chattts_onnx.text.tokenizer import WordPieceTokenizer, load_tokenizer

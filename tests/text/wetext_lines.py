@@ -41,16 +41,7 @@ def heard(text: str) -> str:
     """What is heard of a text: no marks, no case, spelled letters joined, 幺 as 一."""
     text = unicodedata.normalize("NFKC", text).lower().replace("幺", "一")
     text = re.sub(r"</?oov>", "", text)
-    text = re.sub(r"[^\w\s']|(?<!\w)'|'(?!\w)", " ", text)
-    words = text.split()
-    joined: List[str] = []
-    for word in words:
-        if joined and len(word) == 1 and word.isascii() and joined[-1].isascii() and _letters(joined[-1]):
-            joined[-1] += word
-        else:
-            joined.append(word if len(word) > 1 else word)
-    return re.sub(r"(?<=[\u4e00-\u9fff]) | (?=[\u4e00-\u9fff])", "", " ".join(joined)).replace("_", "")
-
-
-def _letters(word: str) -> bool:
-    return len(word) == 1 or word.isalpha() and len(word) <= 4 and not re.search("[aeiou]", word)
+    text = re.sub(r"[^\w\s']|_|(?<!\w)'|'(?!\w)", " ", text)
+    text = re.sub(r"(?<=[a-z0-9'])(?=[\u4e00-\u9fff])|(?<=[\u4e00-\u9fff])(?=[a-z0-9])", " ", text)
+    joined = re.sub(r"(?<![a-z0-9'])([a-z])(?: (?=[a-z](?![a-z0-9'])))", r"\1", " ".join(text.split()))
+    return re.sub(r"(?<=[\u4e00-\u9fff]) | (?=[\u4e00-\u9fff])", "", joined)

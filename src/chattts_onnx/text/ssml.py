@@ -121,7 +121,7 @@ class _Reader:
         outer = self._states[-1]
         if name in _AFTER_MS:
             self._flush(_AFTER_MS[name], inner)
-        elif (inner.voice, inner.rate, inner.language) != (outer.voice, outer.rate, outer.language):
+        elif name == "speak" or (inner.voice, inner.rate, inner.language) != (outer.voice, outer.rate, outer.language):
             self._flush(0, inner)
 
     def data(self, text: str) -> None:
