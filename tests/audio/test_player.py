@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import types
 from pathlib import Path
 from typing import Callable
 
@@ -88,6 +89,25 @@ def test_without_a_player_the_extra_is_named(programs: Callable[[str, str], None
     assert player_command(RATE) is None
     assert not can_play()
     with pytest.raises(MissingExtraError, match=r"chattts-onnx\[play\]"):
+        play([sound()], RATE)
+
+
+def test_windows_needs_nothing(programs: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    played = []
+
+    def play_sound(path: str, flags: int) -> None:
+        played.append((Path(path).read_bytes()[:4], flags))
+        if len(played) > 1:
+            raise RuntimeError("Failed to play sound")
+
+    stand_in = types.ModuleType("winsound")
+    stand_in.PlaySound, stand_in.SND_FILENAME = play_sound, 131072  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "winsound", stand_in)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert can_play()
+    play([sound()], RATE)
+    assert played == [(b"RIFF", 131072)]
+    with pytest.raises(OutputError, match="Windows cannot play"):
         play([sound()], RATE)
 
 

@@ -71,7 +71,7 @@ def test_the_default_lookahead_is_within_40_db(spoken: Utterances) -> None:
             parts, first = chunks(vocoder, hidden, lookahead)
             figures.append(snr(vocoder.decode(hidden), np.concatenate(parts)))
         seconds = first / vocoder.config.tokens_per_second
-        print(f"look-ahead {lookahead}: first audio after {seconds:.2f} s, SNR {min(figures):.0f} dB and more")
+        print(f"look-ahead {lookahead}: first audio after {seconds:.2f} s, SNR {min(figures):.0f} dB and more")  # noqa: T201
         if lookahead == 8:
             assert min(figures) >= 40
             assert seconds <= 0.26
@@ -89,7 +89,9 @@ def test_nothing_is_heard_at_the_joins(spoken: Utterances) -> None:
         floor = 1e-3 * float(np.abs(np.fft.rfft(reference)).max()) / len(reference) * size
         for join in np.cumsum([len(part) for part in parts])[:-1]:
             start = max(0, int(join) - size // 2)
-            pair = [np.abs(np.fft.rfft(signal[start : start + size] * window)) + floor for signal in (streamed, reference)]
+            pair = [
+                np.abs(np.fft.rfft(signal[start : start + size] * window)) + floor for signal in (streamed, reference)
+            ]
             # A click is broad: every band would be louder than in the one shot.
             bands = [20 * np.log10(part.mean()) for part in np.split((pair[0] / pair[1])[1:], 8)]
             assert max(bands) < 3.0, (join, bands)

@@ -1,8 +1,8 @@
 """Play sound through the loudspeaker as it is made.
 
 ``sounddevice`` (the extra ``play``) where it is installed, else a player that is already on the machine, fed through a
-pipe (``ffplay``, ``aplay``, ``paplay``, ``pw-play``) or, where the system has only a player of files (``afplay`` on
-macOS), a temporary file. Commands are run by their full path with fixed arguments, never through a shell.
+pipe (``paplay``, ``aplay``, ``ffplay``) or, where the system itself only plays files (``afplay`` on macOS, ``winsound``
+on Windows), a temporary file. Commands are run by their full path with fixed arguments, never through a shell.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Iterable, List, Optional, Protocol, Tuple, Type
+from typing import Any, Callable, Iterable, List, Optional, Protocol, Tuple, Type
 
 import numpy as np
 import numpy.typing as npt
@@ -86,10 +87,12 @@ def _open_device(sample_rate: int) -> _Device:
     with contextlib.suppress(ImportError, OSError):  # OSError: the package is there and PortAudio is not
         return _SoundDevice(sample_rate)
     command = player_command(sample_rate)
+    if command is None and sys.platform == "win32":
+        return _FilePlayer(_play_on_windows, sample_rate)
     if command is None:
         raise MissingExtraError("sounddevice", "play", "playing sound")
     arguments, from_pipe = command
-    return _PipedPlayer(arguments) if from_pipe else _FilePlayer(arguments, sample_rate)
+    return _PipedPlayer(arguments) if from_pipe else _FilePlayer(_by_command(arguments), sample_rate)
 
 
 def player_command(sample_rate: int) -> Optional[Tuple[List[str], bool]]:
@@ -181,8 +184,8 @@ class _PipedPlayer:
 class _FilePlayer:
     """For players that read no pipe: everything is written first, then played."""
 
-    def __init__(self, arguments: List[str], sample_rate: int) -> None:
-        self._arguments = arguments
+    def __init__(self, play_file: Callable[[Path], None], sample_rate: int) -> None:
+        self._play_file = play_file
         self._rate = sample_rate
         self._data: List[bytes] = []
 
@@ -194,20 +197,37 @@ class _FilePlayer:
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "speech.wav"
             path.write_bytes(wav_header(self._rate, len(data) // 2) + data)
-            result = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-                [*self._arguments, str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
-            )
-        if result.returncode:
-            name = Path(self._arguments[0]).name
-            raise OutputError(f"{name} cannot play the sound: write to a file with -o instead")
+            self._play_file(path)
 
     def abort(self) -> None:
         self._data.clear()
 
 
+def _by_command(arguments: List[str]) -> Callable[[Path], None]:
+    def play_file(path: Path) -> None:
+        result = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+            [*arguments, str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False
+        )
+        if result.returncode:
+            name = Path(arguments[0]).name
+            raise OutputError(f"{name} cannot play the sound: write to a file with -o instead")
+
+    return play_file
+
+
+def _play_on_windows(path: Path) -> None:
+    import winsound
+
+    windows: Any = winsound  # the module has these names on Windows only
+    try:
+        windows.PlaySound(str(path), windows.SND_FILENAME)
+    except RuntimeError as error:
+        raise OutputError(f"Windows cannot play the sound ({error}): write to a file with -o instead") from None
+
+
 def can_play() -> bool:
     """Whether this machine has any way to play sound that this module knows."""
-    if player_command(24000) is not None:
+    if player_command(24000) is not None or sys.platform == "win32":
         return True
     try:
         import sounddevice  # noqa: F401
