@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from chattts_onnx.config import EngineConfig, Manifest
 from chattts_onnx.convert.package import convert
 from chattts_onnx.engine import Engine, FinishReason, Prompt, SamplingParams
+from chattts_onnx.engine.device_cache import DeviceKVCache
 from chattts_onnx.errors import EngineOverloadedError, InputError, ModelFormatError, SynthesisError
 from chattts_onnx.session import Recorder
 
@@ -377,3 +378,20 @@ def test_a_model_for_a_newer_runtime_is_refused(tiny_model) -> None:
     manifest = dataclasses.replace(Manifest.load(tiny_model), min_onnxruntime="99.1.0")
     with pytest.raises(ModelFormatError, match=r"needs onnxruntime 99\.1\.0"):
         Engine.open(tiny_model, manifest, EngineConfig())
+
+
+def test_a_cache_known_by_its_addresses_gives_the_same_codes(golden, golden_model, monkeypatch) -> None:
+    """The path of a GPU with the CPU in its place."""
+
+    def open_on_device(provider, device, **dims):
+        assert (provider, device) == ("CPUExecutionProvider", "cpu")
+        return DeviceKVCache(device="cpu", index=0, provider=provider, **dims)
+
+    monkeypatch.setattr("chattts_onnx.engine.engine._open_cache", open_on_device)
+    engine = open_engine(golden_model)
+    prompts = golden_prompts(golden, "plain")
+    short = dataclasses.replace(GREEDY_48, max_new_token=5, min_new_token=5)
+    requests = [(prompts[0], short), (prompts[1], GREEDY_48), (prompts[2], GREEDY_48)]
+    for row, (codes, _, _) in enumerate(run_all(engine, requests)):
+        np.testing.assert_array_equal(codes, golden.arrays["plain_greedy_codes"][row][: len(codes)])
+    assert engine.stats().kv_bytes <= 256 * engine._gpt.kv_bytes_per_token

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,13 +9,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from chattts_onnx.engine.device_cache import DeviceKVCache, copy_model
 from chattts_onnx.engine.kv_cache import KVCache, capacity_bucket
 
 LAYERS, HEADS, SIZE = 2, 3, 4
 
 
-def make(max_rows=4, max_tokens=100_000) -> KVCache:
-    return KVCache(layers=LAYERS, heads=HEADS, head_size=SIZE, max_rows=max_rows, max_tokens=max_tokens)
+def make_cache(device=False, max_rows=4, max_tokens=100_000) -> KVCache:
+    dims = {"layers": LAYERS, "heads": HEADS, "head_size": SIZE, "max_rows": max_rows, "max_tokens": max_tokens}
+    if device:
+        # The code for a GPU's memory with the CPU in its place: addresses, device copies and growth are the same.
+        return DeviceKVCache(device="cpu", index=0, provider="CPUExecutionProvider", **dims)
+    return KVCache(**dims)
+
+
+@pytest.fixture(params=[False, True], ids=["host", "device"])
+def make(request):
+    return partial(make_cache, request.param)
 
 
 def view(cache, start, stop):
@@ -45,7 +56,7 @@ def expect(cache, row, value) -> None:
         np.testing.assert_array_equal(block[0, :, :length], wanted.astype(np.float32))
 
 
-def test_views_share_the_memory_and_a_batch_is_a_prefix() -> None:
+def test_views_share_the_memory_and_a_batch_is_a_prefix(make) -> None:
     cache = make()
     for value in range(3):
         write(cache, cache.append_row(), value, 5)
@@ -54,7 +65,7 @@ def test_views_share_the_memory_and_a_batch_is_a_prefix() -> None:
     assert view(cache, 2, 3)[1][0, 1, 4, 3] == -7
 
 
-def test_growth_keeps_what_is_used_and_says_that_the_buffers_moved() -> None:
+def test_growth_keeps_what_is_used_and_says_that_the_buffers_moved(make) -> None:
     cache = make()
     write(cache, cache.append_row(), 1, 200)
     generation, capacity = cache.generation, cache.capacity
@@ -64,7 +75,7 @@ def test_growth_keeps_what_is_used_and_says_that_the_buffers_moved() -> None:
     expect(cache, 0, 1)
 
 
-def test_no_growth_no_move() -> None:
+def test_no_growth_no_move(make) -> None:
     cache = make()
     write(cache, cache.append_row(), 1, 10)
     generation = cache.generation
@@ -72,7 +83,7 @@ def test_no_growth_no_move() -> None:
     assert cache.generation == generation
 
 
-def test_compact_moves_the_last_row_into_the_hole() -> None:
+def test_compact_moves_the_last_row_into_the_hole(make) -> None:
     cache = make()
     for value in range(4):
         write(cache, cache.append_row(), value, 3 + value)
@@ -82,7 +93,7 @@ def test_compact_moves_the_last_row_into_the_hole() -> None:
         expect(cache, row, value)
 
 
-def test_a_half_read_prompt_moves_up_behind_the_row_that_filled_the_hole() -> None:
+def test_a_half_read_prompt_moves_up_behind_the_row_that_filled_the_hole(make) -> None:
     cache = make()
     for value in range(4):
         write(cache, cache.append_row(), value, 3 + value)
@@ -91,7 +102,7 @@ def test_a_half_read_prompt_moves_up_behind_the_row_that_filled_the_hole() -> No
         expect(cache, row, value)
 
 
-def test_shrinks_only_when_idle() -> None:
+def test_shrinks_only_when_idle(make) -> None:
     cache = make()
     write(cache, cache.append_row(), 1, 1000)
     cache.shrink()
@@ -103,7 +114,7 @@ def test_shrinks_only_when_idle() -> None:
     expect(cache, 0, 2)
 
 
-def test_capacity_falls_back_when_more_but_shorter_rows_need_the_budget() -> None:
+def test_capacity_falls_back_when_more_but_shorter_rows_need_the_budget(make) -> None:
     cache = make(max_rows=8, max_tokens=8 * 256)
     write(cache, cache.append_row(), 1, 1000)
     assert cache.allocated_rows * cache.capacity <= 2048
@@ -115,21 +126,21 @@ def test_capacity_falls_back_when_more_but_shorter_rows_need_the_budget() -> Non
         expect(cache, value, value)
 
 
-def test_a_fresh_slot_holds_no_garbage() -> None:
+def test_a_fresh_slot_holds_no_garbage(make) -> None:
     cache = make()
     cache.append_row()
     cache.reserve(300)
     assert all((block == 0).all() for block in view(cache, 0, 1))
 
 
-def test_scratch_row_beyond_those_in_use() -> None:
+def test_scratch_row_beyond_those_in_use(make) -> None:
     cache = make()
     cache.append_row()
     cache.reserve(1, rows=2)
     assert view(cache, 0, 2)[0].shape[0] == 2
 
 
-def test_check_notices_a_lost_token() -> None:
+def test_check_notices_a_lost_token(make) -> None:
     cache = make()
     write(cache, cache.append_row(), 1, 5)
     cache.check([5])
@@ -140,9 +151,11 @@ def test_check_notices_a_lost_token() -> None:
 class Histories(RuleBasedStateMachine):
     """Rows come, grow and go in any order, and every row keeps its own tokens."""
 
+    device = False
+
     def __init__(self) -> None:
         super().__init__()
-        self.cache = make(max_rows=5, max_tokens=5 * 512)
+        self.cache = make_cache(self.device, max_rows=5, max_tokens=5 * 512)
         self.owners = []
         self.next = 0
 
@@ -184,5 +197,19 @@ class Histories(RuleBasedStateMachine):
         assert self.cache.allocated_rows <= 5
 
 
+class DeviceHistories(Histories):
+    device = True
+
+
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestDeviceHistories = DeviceHistories.TestCase
+TestDeviceHistories.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)
+
+
+def test_the_hand_written_copy_model_is_what_onnx_would_write() -> None:
+    onnx = pytest.importorskip("onnx", reason="reading a model needs the convert extra")
+    model = onnx.load_from_string(copy_model())
+    onnx.checker.check_model(model)
+    assert [node.op_type for node in model.graph.node] == ["Identity"]
+    assert model.ir_version == 8

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Dict, Hashable, Iterable, List, Optional,
 
 import numpy as np
 
+from chattts_onnx.engine.device_cache import DeviceKVCache
 from chattts_onnx.engine.kv_cache import KVCache, capacity_bucket
 from chattts_onnx.engine.model_runner import ModelRunner
 from chattts_onnx.engine.row_table import NOISE_STEPS, RowTable
@@ -136,7 +137,9 @@ class Engine:
         half = any(node.name == "past_key_0" and node.type == _FLOAT16 for node in session.get_inputs())
         slot_bytes = gpt.kv_bytes_per_token // (2 if half else 1)
         rows = max(config.max_batch, 2)  # the probe, and models that never run a batch of one, need two
-        cache = KVCache(
+        cache = _open_cache(
+            session.get_providers()[0],
+            config.device,
             layers=gpt.num_layers,
             heads=gpt.num_kv_heads,
             head_size=gpt.head_size,
@@ -400,6 +403,14 @@ class Engine:
                 runner.step_ids[row], runner.step_is_text[row] = runner.step_ids[old], runner.step_is_text[old]
         if not self._sequences:
             runner.cache.shrink()
+
+
+def _open_cache(provider: str, device: str, **dims: Any) -> KVCache:
+    """Where the graph runs; providers other than CUDA's take no address of theirs, and copy on every step."""
+    if provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
+        index = int(device.split(":", maxsplit=1)[1]) if ":" in device else 0
+        return DeviceKVCache(device="cuda", index=index, provider="CUDAExecutionProvider", **dims)
+    return KVCache(**dims)
 
 
 def _defaults(prompt: Prompt) -> SamplingParams:

@@ -53,7 +53,8 @@ class KVCache:
         self._max_rows = max_rows
         self._max_tokens = max_tokens
         self._dtype = np.dtype(dtype)
-        self._buffers: List[Array] = [self._empty(0, 0) for _ in range(2 * layers)]
+        self._allocated = (0, 0)
+        self._buffers: List[Any] = [self._make(self._zeros()) for _ in range(2 * layers)]
         self._lengths: List[int] = []
         self.device = "cpu"
         """Where the memory lies, as ONNX Runtime names it."""
@@ -74,17 +75,17 @@ class KVCache:
     @property
     def allocated_rows(self) -> int:
         """Rows there is memory for."""
-        return int(self._buffers[0].shape[0])
+        return self._allocated[0]
 
     @property
     def capacity(self) -> int:
         """Tokens a row has memory for."""
-        return int(self._buffers[0].shape[2])
+        return self._allocated[1]
 
     @property
     def nbytes(self) -> int:
         """Bytes allocated."""
-        return sum(buffer.nbytes for buffer in self._buffers)
+        return len(self._buffers) * self.allocated_rows * self._row_bytes
 
     @property
     def dtype(self) -> Any:
@@ -97,7 +98,7 @@ class KVCache:
         Key and value of layer 0, of layer 1, and so on. Rows past those in use may be included (scratch).
         """
         shape = [stop - start, self._shape[0], self.capacity, self._shape[1]]
-        return [(buffer.ctypes.data + start * buffer.strides[0], shape) for buffer in self._buffers]
+        return [(self._address(buffer) + start * self._row_bytes, shape) for buffer in self._buffers]
 
     def append_row(self) -> int:
         """Take the next row, empty; returns its index."""
@@ -153,21 +154,43 @@ class KVCache:
         if list(lengths) != self._lengths:
             raise AssertionError(f"the cache holds rows of {self._lengths} tokens and the sequences have {lengths}")
 
+    @property
+    def _row_bytes(self) -> int:
+        return self._shape[0] * self.capacity * self._shape[1] * int(self._dtype.itemsize)
+
+    def _reallocate(self, rows: int, capacity: int) -> None:
+        """Move to new buffers, one at a time: the peak is the new size plus one old buffer."""
+        kept = self._lengths[: min(rows, self.allocated_rows)]
+        self._allocated = (rows, capacity)
+        for index, old in enumerate(self._buffers):
+            new = self._zeros()
+            if kept:
+                values = self._values(old)
+                for row, used in enumerate(kept):
+                    new[row, :, :used] = values[row, :, :used]
+            self._buffers[index] = self._make(new)
+        self.generation += 1
+
+    def _zeros(self) -> Array:
+        rows, capacity = self._allocated
+        # A slot never written must hold no NaN; the system hands out zero pages anyway.
+        return np.zeros((rows, self._shape[0], capacity, self._shape[1]), self._dtype)
+
+    # What depends on where the memory lies: see `DeviceKVCache`.
+
+    def _make(self, values: Array) -> Any:
+        """A buffer that holds ``values``."""
+        return values
+
+    def _values(self, buffer: Any) -> Array:
+        """What a buffer holds, as an array."""
+        values: Array = buffer
+        return values
+
+    def _address(self, buffer: Any) -> int:
+        return int(buffer.ctypes.data)
+
     def _copy_row(self, source: int, target: int) -> None:
         used = self._lengths[source]
         for buffer in self._buffers:
             buffer[target, :, :used] = buffer[source, :, :used]
-
-    def _reallocate(self, rows: int, capacity: int) -> None:
-        """Move to new buffers, one at a time: the peak is the new size plus one old buffer."""
-        for index, old in enumerate(self._buffers):
-            new = self._empty(rows, capacity)
-            for row, used in enumerate(self._lengths[: min(rows, len(old))]):
-                new[row, :, :used] = old[row, :, :used]
-            self._buffers[index] = new
-        self.generation += 1
-
-    def _empty(self, rows: int, capacity: int) -> Array:
-        heads, head_size = self._shape
-        # Zeros, so that a slot never written holds no NaN; the kernel hands out zero pages anyway.
-        return np.zeros((rows, heads, capacity, head_size), self._dtype)
