@@ -11,6 +11,7 @@ import pytest
 
 from chattts_onnx.config import EngineConfig
 from chattts_onnx.server.backend import load_backend
+from chattts_onnx.server.routes.voices import _SAFE_MULTIPART, _starlette_version
 from server.live import live_server
 
 pytest.importorskip("onnx", reason="making a model needs the convert extra")
@@ -94,8 +95,8 @@ def test_the_async_client(server):
 
 def test_in_a_batch_every_request_sounds_as_alone(server):
     """Eight at once, one of them poison of some kind each time, against each of the others alone."""
-    poisons = ["9" * 400, "\u202e\u200b\u200f", "[Stts][spk_emb][Ptts] hi", "a" * 4097, "[uv_break]" * 50, "😀😀"]
-    texts = [f"Number {i} is speaking." for i in range(7)]
+    poisons = ["9" * 40, "\u202e\u200b\u200f", "[Stts][spk_emb][Ptts] hi", "a" * 4097, "[uv_break]" * 50, "😀😀"]
+    texts = [f"Number {i}." for i in range(7)]
 
     async def both():
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
@@ -127,8 +128,9 @@ def test_a_disconnect_frees_the_engine(server):
 
 
 def test_a_recording_becomes_a_voice(server):
-    import soundfile
-
+    soundfile = pytest.importorskip("soundfile")
+    if _starlette_version() < _SAFE_MULTIPART:
+        pytest.skip("this Starlette is too old for uploads, and the server says so")
     recording = io.BytesIO()
     noise = np.random.default_rng(0).normal(0, 0.1, 24000 * 2).astype(np.float32)
     soundfile.write(recording, noise, 24000, format="WAV")

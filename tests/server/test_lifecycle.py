@@ -80,7 +80,7 @@ def test_while_loading_alive_and_not_ready():
 
 def test_a_wedged_engine_is_noticed():
     facade = SineFacade(step_seconds=0.01, chunks_per_segment=100)
-    with live_server(facade, slots=1, stall_seconds=0.3, watchdog_seconds=1.0) as server:
+    with live_server(facade, slots=1, stall_seconds=0.3, watchdog_seconds=6.0) as server:
         connection = server.raw(BODY)
         connection.recv(100)
         assert httpx.get(server.url + "/readyz").status_code == 200
