@@ -162,7 +162,7 @@ class Manifest:
         if name is None:
             raise ModelFormatError(f"the model {self.name!r} has no {role} graph: convert it again from its checkpoint")
         if Path(name).name != name:
-            raise ModelFormatError(f"the {role} graph {name!r} lies outside the model directory: convert the model again")
+            raise ModelFormatError(f"the {role} graph {name!r} is outside the model directory: convert the model again")
         path = directory / name
         if not path.is_file():
             raise ModelFormatError(f"{path} is missing: convert or pull the model again")

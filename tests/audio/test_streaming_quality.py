@@ -71,7 +71,7 @@ def test_the_default_lookahead_is_within_40_db(spoken: Utterances) -> None:
             parts, first = chunks(vocoder, hidden, lookahead)
             figures.append(snr(vocoder.decode(hidden), np.concatenate(parts)))
         seconds = first / vocoder.config.tokens_per_second
-        print(f"look-ahead {lookahead}: first audio after {seconds:.2f} s, SNR {min(figures):.0f} dB and more")  # noqa: T201
+        print(f"look-ahead {lookahead}: first audio after {seconds:.2f} s, SNR {min(figures):.0f} dB and more")
         if lookahead == 8:
             assert min(figures) >= 40
             assert seconds <= 0.26

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Iterator, List, Optional, Type, Union
@@ -110,11 +111,11 @@ class ChatTTS:
             InputError: an unknown device or precision.
         """
         config = config or EngineConfig()
-        changes = {key: value for key, value in (("device", device), ("threads", threads)) if value is not None}
-        if changes:
-            from dataclasses import replace
-
-            config = replace(config, **changes)
+        config = replace(
+            config,
+            device=config.device if device is None else device,
+            threads=config.threads if threads is None else threads,
+        )
         resolved = resolve_model(model, precision)
         directory = resolved.path
         manifest = Manifest.load(directory)
@@ -244,7 +245,7 @@ class ChatTTS:
         if self._executor is not None:
             self._executor.shutdown(wait=False)
 
-    def __enter__(self) -> ChatTTS:
+    def __enter__(self) -> ChatTTS:  # noqa: PYI034 - Self needs Python 3.11
         return self
 
     def __exit__(

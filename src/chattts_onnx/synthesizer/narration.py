@@ -21,8 +21,9 @@ from chattts_onnx.audio.postprocess import PostProcessor
 from chattts_onnx.audio.stretch import TimeStretcher
 from chattts_onnx.audio.vocoder import Vocoder
 from chattts_onnx.config import Manifest
+from chattts_onnx.engine.generation import Generation
 from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams
-from chattts_onnx.engine.worker import EngineWorker, Generation
+from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import RequestAbortedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.script import Line
@@ -249,7 +250,9 @@ class Narration:
             # The reference's own check: refined text of more than four times the input is a runaway.
             max_new_token=4 * len(encoded),
         )
-        params = SamplingParams.for_text(seed=self._seed, stream=_stream(line, _REFINING), greedy=self._options.sampling.greedy)
+        params = SamplingParams.for_text(
+            seed=self._seed, stream=_stream(line, _REFINING), greedy=self._options.sampling.greedy
+        )
         generation = self._submit(prompt, params)
         self.prompt_tokens += prompt.length
         outputs = [output.codes[:, 0] for output in self._outputs(generation)]

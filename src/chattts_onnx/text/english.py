@@ -169,9 +169,9 @@ class Reader:
         if not any(c in "aeiouy" for c in lower) and len(word) <= 5:
             return letters(word)
         for cut in range(len(lower) - 3, 2, -1):  # two words written as one
-            head, tail = self.lexicon.get(lower[:cut]), self.lexicon.get(lower[cut:])
-            if head and tail and min(cut, len(lower) - cut) > 2 and len(lower) > 6:
-                return head + tail.replace("ˈ", "ˌ")
+            left, right = self.lexicon.get(lower[:cut]), self.lexicon.get(lower[cut:])
+            if left and right and min(cut, len(lower) - cut) > 2 and len(lower) > 6:
+                return left + right.replace("ˈ", "ˌ")
         return _stressed(self.spell(lower)) or letters(word)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0002ebef〇]+")
 
@@ -62,9 +62,9 @@ def _read(text: str) -> _Readings:
         from pypinyin import Style, lazy_pinyin
     except ImportError as error:  # pragma: no cover - depends on the installation
         raise ImportError("Mandarin text needs pypinyin: pip install 'chattts-onnx[zh]'") from error
-    readings = lazy_pinyin(
-        text, style=Style.TONE3, neutral_tone_with_five=True, errors=lambda chars: ["" for _ in chars]
-    )
+    # A list, one reading a character, is what it takes here, whatever its annotation says.
+    unread: Any = lambda chars: ["" for _ in chars]  # noqa: E731
+    readings = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True, errors=unread)
     if len(readings) != len(text):  # never seen; keeps the one-per-character promise whatever pypinyin does
         readings = [(lazy_pinyin(c, style=Style.TONE3, neutral_tone_with_five=True) or [""])[0] for c in text]
     return [r if re.fullmatch("[a-zêüv]+[1-5]", r) else "" for r in readings]
