@@ -85,6 +85,12 @@ def test_parts_add_up_to_something_for_every_part(subject):
     assert result["seconds"]["of which sampling"] <= result["seconds"]["steps"]
 
 
+def test_operators_of_a_step_are_told_apart(subject):
+    seconds = subject.operators(batch=2, context=8, steps=3)["seconds"]
+    assert {"GroupQueryAttention", "MatMul"} <= set(seconds)
+    assert list(seconds.values()) == sorted(seconds.values(), reverse=True)
+
+
 def test_the_cpu_clock_does_not_wait():
     clock = Clock("cpu")
     begin = clock.now()
@@ -125,6 +131,15 @@ def test_a_whole_benchmark_prints_every_section(tiny_model, tmp_path):
     report = measure(arguments(*options, "--threads", "1", "--clock", "cpu", "--input-tokens", "32"))
     json.dumps(report)
     text = environment_text(report) + tables(report)
-    for title in ("Size, load", "Decoding", "limits", "Requests", "Whole chain", "Arriving", "Where the time goes"):
+    for title in (
+        "Size, load",
+        "Decoding",
+        "limits",
+        "Requests",
+        "Whole chain",
+        "Arriving",
+        "Where the time goes",
+        "Inside a step",
+    ):
         assert title in text
     assert picture(report).count("<polyline") == 3

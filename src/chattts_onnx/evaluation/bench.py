@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--picture", type=Path, default=None, metavar="FILE.svg", help="latency and throughput over batch")
 
 
-SECTIONS = ("steps", "requests", "speech", "arrivals", "parts")
+SECTIONS = ("steps", "requests", "speech", "arrivals", "parts", "operators")
 
 
 def run(args: argparse.Namespace) -> int:

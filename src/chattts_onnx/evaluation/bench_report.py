@@ -25,7 +25,7 @@ def environment_text(report: Dict[str, Any]) -> str:
 
 def tables(report: Dict[str, Any]) -> str:
     """All sections that were measured, in Markdown."""
-    sections = (_memory, _steps, _limits, _requests, _speech, _arrivals, _parts)
+    sections = (_memory, _steps, _limits, _requests, _speech, _arrivals, _parts, _operators)
     return "\n".join(text for text in (section(report) for section in sections) if text)
 
 
@@ -219,6 +219,18 @@ def _parts(report: Dict[str, Any]) -> str:
     return f"\n## Where the time goes: ms for {seconds:.1f} s of sound, batch 1\n\n" + table(
         ["model", *names, "sum"], rows
     )
+
+
+def _operators(report: Dict[str, Any]) -> str:
+    rows = []
+    for label, subject in report["subjects"].items():
+        for batch, seconds in subject.get("operators", {}).items():
+            total = sum(seconds.values())
+            shares = [f"{name} {100 * value / total:.0f} %" for name, value in list(seconds.items())[:6]]
+            rows.append([label, batch, f"{1000 * total:.1f}", ", ".join(shares)])
+    if not rows:
+        return ""
+    return "\n## Inside a step, by ONNX Runtime's profiler\n\n" + table(["model", "batch", "ms", "share"], rows)
 
 
 def _megabytes(size: Optional[float]) -> str:

@@ -121,6 +121,7 @@ def _measure_all(
         ("requests", lambda: _requests(args, batches, children, report)),
         ("arrivals", lambda: _arrivals(args, max(batches), own, report)),
         ("parts", lambda: _parts(args, own, report)),
+        ("operators", lambda: _operators(args, batches, own, report)),
         ("speech", lambda: _speech(args, batches, own, report)),
     ]
     progress = Progress("benchmark", len(sections))
@@ -214,6 +215,17 @@ def _parts(args: argparse.Namespace, children: Sequence[Child], report: Dict[str
             "seconds": {name: statistics.median(one["seconds"][name] for one in rounds) for name in names},
             "audio_seconds": rounds[0]["audio_seconds"],
         }
+
+
+def _operators(
+    args: argparse.Namespace, batches: Sequence[int], children: Sequence[Child], report: Dict[str, Any]
+) -> None:
+    if args.device != "cpu":
+        return
+    for child in children:
+        for batch in (batches[0], batches[-1]):
+            seconds = child.do("operators", batch=batch, context=args.context, steps=args.steps)["seconds"]
+            _store(report, child.label, "operators", batch, seconds)
 
 
 def _opening(args: argparse.Namespace, threads: int, batch: int) -> Dict[str, Any]:

@@ -243,6 +243,17 @@ class Subject:
         times["post-processing"] = self._clock.now() - begin
         return {"seconds": times, "audio_seconds": tokens / audio.tokens_per_second}
 
+    def operators(self, batch: int, context: int, steps: int) -> Dict[str, Any]:
+        """`operators.operator_seconds` of this model."""
+        from chattts_onnx.evaluation.operators import operator_seconds
+
+        self._drop()
+        threads = self._config.threads
+        seconds = operator_seconds(
+            self._directory, self._manifest, batch=batch, context=context, steps=steps, threads=threads
+        )
+        return {"seconds": seconds}
+
     def peak(self) -> Dict[str, Any]:
         """Most memory this process ever held."""
         from chattts_onnx.evaluation.limits import peak_memory_bytes
