@@ -21,7 +21,8 @@ PACKAGE = """<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf" 
 <item id="b" href="text/two%20b.xhtml" media-type="application/xhtml+xml"/>
 <item id="c" href="cover.jpg" media-type="image/jpeg"/>
 <item id="n" href="text/note.xhtml" media-type="application/xhtml+xml"/></manifest>
-<spine><itemref idref="nav"/><itemref idref="a"/><itemref idref="c"/><itemref idref="b"/><itemref idref="n" linear="no"/></spine></package>"""
+<spine><itemref idref="nav"/>
+<itemref idref="a"/><itemref idref="c"/><itemref idref="b"/><itemref idref="n" linear="no"/></spine></package>"""
 ONE = """<!DOCTYPE html><html><head><title>x</title><style>p{}</style></head><body><h1>第一章</h1>
 <p>天<ruby>气<rt>qì</rt></ruby>很&nbsp;好。<script>evil()</script></p><p>走<br/>吧&hellip;</p></body></html>"""
 
@@ -144,7 +145,8 @@ end
 
 
 def test_subtitles() -> None:
-    srt = "1\r\n00:00:01,000 --> 00:00:02,500\r\n<i>你好</i>\r\n{\\an8}世界\r\n\r\n2\r\n00:00:03,000 --> 00:00:04,000\r\n再见\r\n"
+    srt = "1\n00:00:01,000 --> 00:00:02,500\n<i>你好</i>\n{\\an8}世界\n\n2\n00:00:03,000 --> 00:00:04,000\n再见\n"
+    srt = srt.replace("\n", "\r\n")
     assert parse_document(srt.encode(), ".srt") == [Chapter("", "你好 世界\n再见")]
     vtt = "WEBVTT\n\nNOTE nothing\n\n00:01.000 --> 00:02.000 align:start\n<v Bob>Hi there</v>\n"
     assert parse_document(vtt.encode(), ".vtt") == [Chapter("", "Hi there")]

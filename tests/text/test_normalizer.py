@@ -14,14 +14,14 @@ from chattts_onnx.text.lexicon import Lexicon, load_lexicon
 from chattts_onnx.text.normalizer import detect_language, normalize
 from chattts_onnx.text.tags import WORD_TAGS
 
-from .timing import FLOODS, flood, seconds
+from .timing import FLOOD_CASES, flood, seconds
 
 READABLE = re.compile(rf"(?:[{HAN}A-Za-z，。？！、,.?!' ]|{'|'.join(map(re.escape, sorted(WORD_TAGS)))})*")
-PIECES = st.sampled_from(
-    "你好 苹果 个 年 月 日 元 万 ， 。 ？ ！ hello GPT US a.m. No. kg km/h % $ ￥ € ° ± = + - / : . , ; ( ) [ ] [laugh] [x] 0 1 2 10 "
-    "007 2024 3.14 1,234 12:30 555-1234 '70s é Σ １ Ａ ① ½ Ⅳ 😀 の * _ # @ & < > \" ' ’ ~ … —— v1.2 1st http://a.b me@x.cn".split()
-    + [" ", "\n", "\u200b", "\ud800", "\x00", "Dr. Li ", "the Main St. is", "J. K. Rowling"]
-)
+WORDS = """你好 苹果 个 年 月 日 元 万 ， 。 ？ ！ hello GPT US a.m. No. kg km/h % $ ￥ € ° ± = + - / : . , ; ( ) [ ]
+[laugh] [x] 0 1 2 10 007 2024 3.14 1,234 12:30 555-1234 '70s é Σ １ Ａ ① ½ Ⅳ 😀 の * _ # @ & < > " ' ’ ~ … —— v1.2
+1st http://a.b me@x.cn"""
+BLANKS_AND_PHRASES = [" ", "\n", "\u200b", "\ud800", "\x00", "Dr. Li ", "the Main St. is", "J. K. Rowling"]
+PIECES = st.sampled_from([*WORDS.split(), *BLANKS_AND_PHRASES])
 TEXTS = st.lists(PIECES, max_size=25).map("".join) | st.text(max_size=40)
 
 
@@ -122,7 +122,7 @@ def test_letters_nobody_can_read_are_named_in_a_warning(caplog: pytest.LogCaptur
     assert "п" in caplog.text
 
 
-@pytest.mark.parametrize("symbol", FLOODS)
+@pytest.mark.parametrize("symbol", FLOOD_CASES)
 def test_floods_are_read_in_linear_time(symbol: str) -> None:
     text = flood(symbol)
     assert seconds(lambda: normalize(text)) < 2.0
@@ -149,7 +149,7 @@ def test_lexicon_files(tmp_path: Path) -> None:
 def test_bad_lexicon_files_say_where(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="words.txt"):
+    with pytest.raises(InputError, match=r"words\.txt"):
         load_lexicon(path)
     with pytest.raises(InputError, match="cannot be read"):
         load_lexicon(tmp_path / "absent.txt")

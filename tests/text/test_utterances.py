@@ -20,6 +20,7 @@ def test_segments_normalised_with_their_spans() -> None:
     ]
     assert "".join(part.text for part in parts) == source
     assert all(source[part.start : part.end] == part.text for part in parts)
+    assert [part.seconds > 0 for part in parts] == [False, True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, List, Optional
 
 from chattts_onnx.errors import EmptyTextError
+from chattts_onnx.text.atoms import speaking_seconds
 from chattts_onnx.text.characters import MAX_CHARACTERS, check_text
 from chattts_onnx.text.lexicon import Lexicon
 from chattts_onnx.text.normalizer import detect_language, normalize
@@ -32,7 +33,7 @@ class Utterance:
     pause_ms: int
     """Silence after it."""
     seconds: float
-    """Estimated speaking time."""
+    """Estimated speaking time of ``spoken``."""
     language: str
     """``zh`` or ``en``, by its script."""
 
@@ -79,7 +80,8 @@ def prepare(
                 before, spoken=before.spoken + spoken, text=joined, end=part.end, pause_ms=pause_ms
             )
             continue
-        utterances.append(Utterance(spoken, part.text, part.start, part.end, part.pause_ms, part.seconds, chosen))
+        seconds = speaking_seconds(_TAG.sub("", spoken))
+        utterances.append(Utterance(spoken, part.text, part.start, part.end, part.pause_ms, seconds, chosen))
     if not any(is_speakable(utterance.spoken) for utterance in utterances):
         raise EmptyTextError
     return utterances
