@@ -202,6 +202,24 @@ def test_the_end_is_not_drawn_early_and_ends_the_sequence_later(engine) -> None:
     assert (longer != engine._gpt.end_code).all()
 
 
+def test_each_row_keeps_its_own_minimum(engine) -> None:
+    """Greedy towards the end code: a row ends in the very step in which its minimum is reached."""
+    prompt = random_prompt(np.random.default_rng(12), engine._gpt, tokens=5)
+    [(codes, _, _)] = run_all(engine, [(prompt, SamplingParams(greedy=True, max_new_token=40))])
+    end = (int(codes[0, 2]),)  # drawn first of all, so only the ban keeps it away
+    minima = [3, 1, 8, 1, 5]
+    requests = [
+        (dataclasses.replace(prompt, end_ids=end), SamplingParams(greedy=True, min_new_token=n, max_new_token=40))
+        for n in minima
+    ]
+    alone = [run_all(engine, [request])[0] for request in requests]
+    together = run_all(engine, requests)
+    for minimum, (codes, _, _), (expected, _, _) in zip(minima, together, alone):
+        assert len(codes) >= minimum
+        assert not (codes == end[0]).any()
+        np.testing.assert_array_equal(codes, expected)
+
+
 def test_the_length_limits_hold(engine) -> None:
     generator = np.random.default_rng(4)
     prompt = random_prompt(generator, engine._gpt, tokens=5)

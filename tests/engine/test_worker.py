@@ -195,6 +195,19 @@ def test_a_place_is_free_as_soon_as_the_reader_sees_the_end(worker, prompt) -> N
             list(generation)
 
 
+def test_patience_waits_for_a_place_and_not_for_ever(worker, prompt) -> None:
+    taken = [worker.submit(prompt, ENDLESS) for _ in range(6)]
+    with pytest.raises(EngineOverloadedError):
+        worker.submit(prompt, SHORT, patience=0.05)
+    timer = threading.Timer(0.1, taken[0].abort)
+    timer.start()
+    patient = worker.submit(prompt, SHORT, patience=20)
+    for generation in taken[1:]:
+        generation.abort()
+    assert merge(list(patient))[2] is FinishReason.LENGTH
+    timer.join()
+
+
 def test_unusable_requests_are_refused_in_the_caller_s_thread(worker, prompt) -> None:
     with pytest.raises(InputError):
         worker.submit(type(prompt)(prompt.ids[:, :2], prompt.text_mask))

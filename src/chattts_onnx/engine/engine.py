@@ -353,7 +353,7 @@ class Engine:
             logits.reshape(count * width, vocab),
             table.prefix(count) if prefix else table.rows(rows, width),
             table.noise(rows, width),
-            banned_ids=table.banned_ids(rows, width),
+            banned_ids=table.prefix_banned_ids(count) if prefix else table.banned_ids(rows, width),
         )
         ids = ids.reshape(count, width)
         table.push(rows, ids)

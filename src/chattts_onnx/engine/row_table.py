@@ -51,6 +51,10 @@ class RowTable:
         # At least one block of the counter a step, and a whole number of them.
         self._noise = np.zeros((rows, NOISE_STEPS, -(-codebooks // 4) * 4), np.float64)
         self._longest_ban = 0
+        self._bans: Optional[Tuple[Array, Array]] = None
+        self._bans_count = 0
+        self._bans_left = 0
+        """Steps for which ``_bans`` still holds."""
         self._prefixes: Dict[int, SamplingRows] = {}
         self._vectors = (
             self.is_text,
@@ -73,6 +77,7 @@ class RowTable:
         self.steps[row] = 0
         self._min_new[row] = sequence.min_new
         self._longest_ban = int(self._min_new.max())
+        self._bans_left = 0
         ends = sequence.end_ids
         self._ends[row] = ends[0], ends[-1]
         self._temperature[row] = 1.0 if params.is_greedy else params.temperature
@@ -122,6 +127,16 @@ class RowTable:
         ends = np.repeat(self._ends[rows[banned]], codebooks, axis=0)  # [b * Q, 2]
         return np.broadcast_to(sampler_rows, ends.shape).reshape(-1), ends.reshape(-1)
 
+    def prefix_banned_ids(self, count: int) -> Optional[Tuple[Array, Array]]:
+        """`banned_ids` of rows ``[0, count)``: it stays as it is until a row comes, goes or reaches its minimum."""
+        if self._bans_left <= 0 or self._bans_count != count:
+            left = self._min_new[:count] - self.steps[:count]
+            self._bans_left = int(left[left > 0].min(initial=1 << 30))
+            self._bans_count = count
+            self._bans = self.banned_ids(np.arange(count), self._temperature.shape[1])
+        self._bans_left -= 1
+        return self._bans
+
     def is_end(self, count: int, ids: Array) -> Array:
         """Bool [count]: the rows that drew an end in any column of ``ids`` (int64 [count, Q])."""
         ended: Array = (ids[:, :, None] == self._ends[:count, None, :]).any(axis=(1, 2))
@@ -134,6 +149,7 @@ class RowTable:
 
     def compact(self, order: Sequence[int]) -> None:
         """New row i is old row ``order[i]``, as in `KVCache.compact`."""
+        self._bans_left = 0
         for new, old in enumerate(order):
             if new != old:
                 for vector in self._vectors:

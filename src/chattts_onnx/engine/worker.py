@@ -69,14 +69,21 @@ class EngineWorker:
         return time.monotonic() - self._last_step_at if self._busy else 0.0
 
     def submit(
-        self, prompt: Prompt, params: Optional[SamplingParams] = None, *, group: Optional[Hashable] = None
+        self,
+        prompt: Prompt,
+        params: Optional[SamplingParams] = None,
+        *,
+        group: Optional[Hashable] = None,
+        patience: float = 0.0,
     ) -> Generation:
-        """Hand in a request; returns at once.
+        """Hand in a request; returns at once, or as soon as there is a place within ``patience``.
 
         Args:
             prompt: Its ids.
             params: How to sample; None: the defaults of the prompt's head.
             group: Requests of one group (the segments of one text, one client) share the rows fairly with others.
+            patience: Seconds to wait for a place when rows and queue are full: the next line of a speech that has
+                begun should wait where a new one is refused.
 
         Raises:
             InputError: the prompt does not fit the model, or the request can never fit the cache.
@@ -86,6 +93,10 @@ class EngineWorker:
         self._engine.check(prompt, params)
         outbox = Outbox(prompt, params, group)
         with self._notes:
+            if patience > 0:
+                self._notes.wait_for(
+                    lambda: self._outstanding < self._limit or self._closing or self._stopped is not None, patience
+                )
             if self._stopped is not None:
                 raise EngineStoppedError(str(self._stopped)) from self._stopped.__cause__
             if self._closing:
@@ -208,6 +219,7 @@ class EngineWorker:
     def _release(self) -> None:
         with self._notes:
             self._outstanding -= 1
+            self._notes.notify_all()
 
     def _fail_all(self, error: EngineStoppedError) -> None:
         with self._notes:
@@ -216,5 +228,6 @@ class EngineWorker:
             self._inbox.clear()
             self._taken = {}
             self._outstanding = 0
+            self._notes.notify_all()
         for outbox in left:
             outbox.fail(error)
