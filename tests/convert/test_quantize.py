@@ -87,6 +87,18 @@ def test_int8_is_bit_exact_in_any_batch(tmp_path, scheme, rows):
     np.testing.assert_array_equal(product(scheme, weight, x[:rows], tmp_path, 4.0), together[:rows])
 
 
+def test_int8_products_are_the_integers_they_should_be(tmp_path):
+    """On a CPU without VNNI this fails for weights that use the whole range; docs/convert.md has the figures."""
+    weight = RNG.standard_normal((768, 96)).astype(np.float32)
+    x = (4 * RNG.standard_normal((1, 5, 768))).astype(np.float32)
+    levels, scales = schemes.round_int8(weight)
+    largest = np.abs(x).max(-1, keepdims=True)
+    activations = np.clip(np.rint((x / largest) / np.float32(1 / 127)), -128, 127).astype(np.int64)
+    expected = (activations @ levels.astype(np.int64)) * scales.astype(np.float64) * largest / 127
+    found = product("int8-row", weight, x, tmp_path)
+    assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 1e-6
+
+
 def test_int4_is_bit_exact_in_any_batch_of_two_or_more(tmp_path):
     """On CPUs without AVX-512 a single row goes through another kernel, which rounds differently."""
     weight = RNG.standard_normal((256, 96)).astype(np.float32)
