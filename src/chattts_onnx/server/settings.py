@@ -202,8 +202,18 @@ def load_settings(
             key = f"{title}_{item.name}"
             if key in flags:
                 target[item.name] = flags[key]
-    server["engine"] = EngineConfig(**_converted(engine, EngineConfig))
-    settings = ServerSettings(**_converted(server, ServerSettings))
+    return settings_of(server, engine)
+
+
+def settings_of(server: Mapping[str, Any], engine: Mapping[str, Any]) -> ServerSettings:
+    """Settings from two tables of keys and values, text or typed; unknown keys are warned about.
+
+    Raises:
+        InputError: a value that cannot be read or is out of range.
+    """
+    values = _converted(_known(server, ServerSettings, "among the server's"), ServerSettings)
+    values["engine"] = EngineConfig(**_converted(_known(engine, EngineConfig, "among the engine's"), EngineConfig))
+    settings = ServerSettings(**values)
     if settings.api_key_file:
         settings = replace(settings, api_keys=settings.api_keys + _read_keys(Path(settings.api_key_file)))
     return settings
