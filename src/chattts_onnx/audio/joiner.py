@@ -2,9 +2,9 @@
 
 Each segment is trimmed at its ends, followed by the pause its punctuation asks for (the model's own silence as far as
 it reaches, since digital silence in the middle of a voice is heard as a hole), faded at the cuts and cross-faded where
-there is no pause. The level of a segment follows those before by one bounded factor, taken from its first moments: it
-is constant inside the segment, so nothing pumps, and it needs no more of the future than those moments, so a stream
-and a file are the same samples.
+there is no pause. A segment that begins unusually loud or soft is brought nearer to those before by one bounded factor,
+taken from its first moments: it is constant inside the segment, so nothing pumps, and it needs no more of the future
+than those moments, so a stream and a file are the same samples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import List, Optional, Tuple
 import numpy as np
 import numpy.typing as npt
 
-from chattts_onnx.audio.loudness import amplitude
+from chattts_onnx.audio.loudness import amplitude, decibels
 from chattts_onnx.audio.silence import SilenceTrimmer
 
 FloatArray = npt.NDArray[np.float32]
@@ -22,6 +22,9 @@ FloatArray = npt.NDArray[np.float32]
 _LEVEL_SECONDS = 0.6
 """How much of a segment's beginning is measured; it is held back that long, except in the first segment."""
 _LEVELS_KEPT = 8
+_USUAL_DB = 3.0
+"""Beginnings of equally loud sentences differ by this much; only what goes beyond is taken for a jump. Following every
+difference would double the spread of a steady voice."""
 
 
 class Joiner:
@@ -43,13 +46,13 @@ class Joiner:
             trim: Cut silence at the ends of segments; False joins them as they are.
             crossfade_ms: Length of the fades at cuts, and of the cross-fade where the pause is shorter than this.
             tail_ms: Silence of the model's own that is kept after the last segment, at most.
-            level_db: How far a segment may be turned up or down to match those before; 0 leaves levels alone.
+            level_db: How far a segment may be turned up or down towards those before; 0 leaves levels alone.
         """
         self._rate = sample_rate
         self._trim = trim
         self._fade = round(sample_rate * crossfade_ms / 1000)
         self._tail = round(sample_rate * tail_ms / 1000)
-        self._max_gain = amplitude(level_db)
+        self._level_db = level_db
         self._level_samples = round(sample_rate * _LEVEL_SECONDS)
         self._levels: List[float] = []
         self._position = 0
@@ -101,9 +104,9 @@ class Joiner:
     def _open_segment(self) -> None:
         self._touched = False
         self._trimmer: Optional[SilenceTrimmer] = SilenceTrimmer(self._rate) if self._trim else None
-        self._gain: Optional[float] = 1.0 if self._max_gain == 1.0 or not self._levels else None
+        self._gain: Optional[float] = 1.0 if self._level_db <= 0 or not self._levels else None
         self._beginning = _nothing()
-        self._measured = self._max_gain == 1.0
+        self._measured = self._level_db <= 0
         self._hold = _nothing()
         self._start: Optional[int] = None
         self._fed = 0
@@ -125,11 +128,12 @@ class Joiner:
         return self._feed(samples if gain == 1.0 else samples * np.float32(gain), last=last)
 
     def _measure(self, beginning: FloatArray) -> None:
-        level = float(np.sqrt(np.mean(np.square(beginning)))) + 1e-9
+        level = decibels(float(np.sqrt(np.mean(np.square(beginning)))))
         if self._gain is None:
-            wanted = float(np.mean(self._levels)) / level
-            self._gain = min(self._max_gain, max(1.0 / self._max_gain, wanted))
-        self._levels = [*self._levels, level * self._gain][-_LEVELS_KEPT:]
+            missing = float(np.median(self._levels)) - level
+            beyond = max(0.0, abs(missing) - _USUAL_DB)
+            self._gain = amplitude(float(np.copysign(min(self._level_db, beyond), missing)))
+        self._levels = [*self._levels, level + decibels(self._gain)][-_LEVELS_KEPT:]
 
     def _feed(self, samples: FloatArray, *, last: bool) -> FloatArray:
         """Put the samples behind what is held; returns all but the end that a fade may still need."""
