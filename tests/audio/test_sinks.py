@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import stat
+import threading
 import tracemalloc
 import wave
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 import numpy as np
 import pytest
@@ -86,6 +88,34 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
             for chunk in chunks(50):
                 sink.write(chunk)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
+def test_links_stay_links(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.wav"
+    link.symlink_to(tmp_path / "real" / "speech.wav")
+    for _ in range(2):
+        write_file(link, chunks(1), RATE)
+        assert link.is_symlink()
+        assert (tmp_path / "real" / "speech.wav").read_bytes()[:4] == b"RIFF"
+    assert len(list((tmp_path / "real").iterdir())) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_devices_are_written_to_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    heard: List[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
+    reader.start()
+    write_file(pipe, chunks(3), RATE)
+    reader.join(10)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert len(heard[0]) == 44 + 3 * 4800
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe.wav"]
+    write_file(Path("/dev/null"), chunks(1), RATE, format="wav")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
 
 
 def test_the_name_decides_before_anything_is_made(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ closed: memory stays flat, and a failure never leaves half a file that looks who
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -33,12 +34,19 @@ class FileSink:
         """
         self.path = Path(path)
         self._encoder = encoder
-        self._partial = self.path.parent / f".{self.path.name[:100]}.{secrets.token_hex(4)}.part"
-        if self.path.is_dir():
-            raise OutputError(f"{self.path} is a directory: give the name of a file in it")
         try:
-            self._file: BinaryIO = self._partial.open("xb")
+            # Through links, so that a link stays one.
+            self._target = Path(os.path.realpath(self.path))
+            if self._target.is_dir():
+                raise OutputError(f"{self.path} is a directory: give the name of a file in it")
+            # A device or a named pipe is written to: replacing /dev/null by a sound would be the end of it.
+            special = self._target.exists() and not self._target.is_file()
+            name = f".{self._target.name[:60]}.{secrets.token_hex(4)}.part"
+            self._partial = None if special else self._target.parent / name
+            self._file: BinaryIO = self._target.open("wb") if self._partial is None else self._partial.open("xb")
         except (OSError, ValueError) as error:
+            if isinstance(error, OutputError):
+                raise
             raise _output_error(self.path, error) from None
 
     def write(self, samples: FloatArray) -> None:
@@ -59,11 +67,14 @@ class FileSink:
             return self.path
         self._put(self._encoder.flush())
         try:
+            if self._partial is None:
+                self._file.close()
+                return self.path
             for offset, data in self._encoder.patches():
                 self._file.seek(offset)
                 self._file.write(data)
             self._file.close()
-            self._partial.replace(self.path)
+            self._partial.replace(self._target)
         except OSError as error:
             self.discard()
             raise _output_error(self.path, error) from None
@@ -73,8 +84,9 @@ class FileSink:
         """Leave nothing behind."""
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            self._partial.unlink()
+        if self._partial is not None:
+            with contextlib.suppress(OSError):
+                self._partial.unlink()
 
     def __enter__(self) -> FileSink:  # noqa: PYI034 - Self needs Python 3.11
         return self
