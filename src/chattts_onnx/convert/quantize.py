@@ -51,8 +51,10 @@ class QuantRecipe:
 _ACOUSTIC: Tuple[Tuple[str, str], ...] = (
     # Codes are rounded from what the encoder computes, and it runs once per cloned voice: only its size matters.
     ("dvae_encoder/*", "fp16-weights"),
-    # Phases run to many turns: 8 bits cost 9 dB of the waveform here, and rounding that flips between two windows makes
-    # a stream differ from the one shot by as much.
+    # A chunk of a stream is decoded from another window than the one shot, and equal but for rounding. 8-bit
+    # activations turn a difference in the last bit into a step, which the layers behind it spread: 60 dB instead of
+    # 120. And phases run to many turns, so 8 bits there cost 9 dB of the waveform.
+    ("decoder/*", "fp16-weights"),
     ("vocos/*", "fp16-weights"),
     ("*", "int8-row"),
 )
