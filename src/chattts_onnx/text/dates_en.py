@@ -51,6 +51,13 @@ def _toll_free(match: Match[str]) -> str:
     return f"{en.digits(first)}, {hundreds}, {words}"
 
 
+def _decade(match: Match[str]) -> str:
+    century, years = match.groups()
+    if years == "00":
+        return "two thousands" if century == "20" else f"{en.cardinal(century)} hundreds"
+    return f"{en.cardinal(century)} {en.plural(en.cardinal(years))}"
+
+
 def _day_of_month(year: str, month: str, day: str) -> str:
     read = f"the {en.ordinal(day)} of {MONTH_NAMES[int(month)].title()}"
     return f"{read} {en.year(year)}" if year else read
@@ -166,7 +173,8 @@ _MAY_END = frozenset(
 )
 
 # The full stop behind a.m. stays where it ends the sentence.
-_HALF = r"([AaPp])(?:\.[ ]?[Mm](?:\.(?!\s+[A-Z]|\s*$))?|[Mm](?![A-Za-z]))"
+_ZONE = "(?:[ECMP][SD]?T|GMT|UTC|CET|BST)(?![A-Za-z])"
+_HALF = rf"([AaPp])(?:\.[ ]?[Mm](?:\.(?!\s+(?!{_ZONE})[A-Z]|\s*$))?|[Mm](?![A-Za-z]))"
 _DAY_NAME = "|".join(sorted(DAYS, key=len, reverse=True))
 
 
@@ -272,9 +280,7 @@ RULES: Tuple[Rule, ...] = (
     pattern(
         "decade",
         r"(?<![A-Za-z0-9.,])(1[0-9]|20)([0-9]0)['’]?s(?![A-Za-z])",
-        lambda m: (
-            f"{en.cardinal(m.group(1))} {en.plural(en.cardinal(m.group(2))) if m.group(2) != '00' else 'hundreds'}"
-        ),
+        _decade,
     ),
     pattern(
         "short years", r"(?<![A-Za-z0-9.,])([2-9]0)['’]?s(?![A-Za-z])", lambda m: en.plural(en.cardinal(m.group(1)))
@@ -290,6 +296,7 @@ RULES: Tuple[Rule, ...] = (
         lambda m: f"the {en.ordinal(m.group(1))} quarter of {en.cardinal(m.group(2))}",
     ),
     pattern("quarter first", r"(?<![A-Za-z0-9])Q([1-4])(?=[ ,.]|$)", lambda m: f"Q {en.cardinal(m.group(1))}"),
+    pattern("hours", r"([0-9][ ]?[AaPp](?:\.[Mm]\.|[Mm]))[ ]?[-–~][ ]?(?=[0-9])", r"\1 to "),
     pattern(
         "time with seconds",
         rf"(?<![0-9.,:])([01]?[0-9]|2[0-4]):([0-5][0-9]):([0-5][0-9])(?![0-9:])(?:[ ]?{_HALF})?",

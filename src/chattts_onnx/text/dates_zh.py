@@ -32,6 +32,10 @@ def _mobile(match: Match[str]) -> str:
     return ("加" if match.group().startswith("+") else "") + zh.digits(match.group(), telephone=True)
 
 
+def _one_by_one(text: str) -> str:
+    return " ".join(zh.digits(part) if part.isdigit() else " ".join(part) for part in re.findall("[0-9]+|[A-Z]+", text))
+
+
 def _full_date(year: str, month: str, day: str) -> str:
     read = f"{zh.year(year)}年{zh.cardinal(month.lstrip('0'))}月"
     return f"{read}{zh.cardinal(day.lstrip('0'))}日" if day else read
@@ -77,6 +81,22 @@ RULES: Tuple[Rule, ...] = (
     pattern("x2x", X_TO_X, r"\1 to \2"),
     pattern("around the clock", r"(?<![0-9/])24/7(?![0-9/])", "二十四小时不间断"),
     Rule("lone service number", _lone_service_number),
+    pattern(
+        "licence plate",
+        r"([京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼])([A-Z])[·]?([A-Z0-9]{5,6})(?![A-Za-z0-9])",
+        lambda m: f"{m.group(1)}{m.group(2)} {_one_by_one(m.group(3))}",
+    ),
+    pattern("day in a name", r"(?<![0-9])([0-9]{1,2})·([0-9]{1,2})(?![0-9])", lambda m: zh.digits(m.group())),
+    pattern(
+        "number in a name", r"(?<![0-9.])(996|618|315)(?=工作制|晚会|大促|购物节|活动)", lambda m: zh.digits(m.group())
+    ),
+    pattern("room", r"(?<![0-9.])([0-9]{3,4})(?=[ ]?室)", lambda m: zh.digits(m.group(1), telephone=True)),
+    pattern("extension", r"(?<=转)[ ]?([0-9]{3,5})(?![0-9.圈度])", lambda m: zh.digits(m.group(1), telephone=True)),
+    pattern(
+        "lines of a screen",
+        r"(?<![0-9])(360|480|720|1080|1440|2160)(?=[pP](?![A-Za-z]))",
+        lambda m: zh.digits(m.group(1)),
+    ),
     pattern("toll-free", r"(?<![0-9])[48]00-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", _phone_plain),
     pattern("mobile", r"(?<![0-9])(?:\+?86[- ]?)?1[3-9][0-9](?:[0-9]{8}|[- ][0-9]{4}[- ][0-9]{4})(?![0-9])", _mobile),
     pattern("landline", r"(?<![0-9])[(（]?0[0-9]{2,3}(?:[)）]|-)?[0-9]{7,8}(?:-[0-9]{1,6})?(?![0-9])", _phone_plain),
@@ -85,7 +105,7 @@ RULES: Tuple[Rule, ...] = (
     ),
     pattern(
         "international telephone",
-        r"(?<![0-9])\+[0-9]{1,3}(?:[- ][0-9]{2,5}){2,4}(?![0-9])",
+        r"(?<![0-9])\+[0-9]{1,3}(?:[- ][0-9]{2,8}){2,4}(?![0-9])",
         lambda m: "加" + _phone(m.group()),
     ),
     pattern(
@@ -137,6 +157,11 @@ RULES: Tuple[Rule, ...] = (
         "years",
         rf"{START}({_YEAR})年?{DASH}({_YEAR})[ ]?年",
         lambda m: f"{zh.year(m.group(1))}到{zh.year(m.group(2))}年",
+    ),
+    pattern(
+        "years alone",
+        rf"{START}((?:1[89]|20)[0-9]{{2}}){DASH}((?:1[89]|20)[0-9]{{2}})(?![0-9])(?=$|[^0-9.%\u4e00-\u9fffA-Za-z])",
+        lambda m: f"{zh.year(m.group(1))}到{zh.year(m.group(2))}",
     ),
     pattern("decade", r"(?<![0-9])([0-9]0)[ ]?年代", lambda m: zh.cardinal(m.group(1)) + "年代"),
     pattern("generation", r"(?<![0-9.])([0-9][05])后(?=$|[^0-9])", lambda m: zh.digits(m.group(1)) + "后"),

@@ -24,7 +24,8 @@ RULES: Dict[str, Sequence[Rule]] = {"zh": RULES_ZH, "en": RULES_EN}
 """The rules of each language, in the order they apply."""
 
 _HAN_CHAR = re.compile(f"[{HAN}]")
-_LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]{1,200}(?:['’][A-Za-z]{1,10})?")
+# Units, model numbers and single letters (5G, 3km, T恤) are at home in both languages and count for neither.
+_LATIN_WORD = re.compile(r"(?<![A-Za-z0-9À-ɏ])[A-Za-zÀ-ɏ]{2,200}(?:['’-][A-Za-z]{1,60}){0,9}(?![0-9A-Za-zÀ-ɏ])")
 _WIDE_MARK = re.compile("[，。？！、；：（）“”《》￥¥％]")
 # A sentence ends at its mark and the closing marks behind it; the cut keeps every character.
 _SENTENCE = re.compile(r"[^。！？!?\n.]*(?:\.(?!\s|$|[”’\"'])[^。！？!?\n.]*)*(?:[。！？!?\n.]+[”’」』）)\"']*|$)")
@@ -33,13 +34,13 @@ _TAG = re.compile("(" + "|".join(re.escape(tag) for tag in sorted(WORD_TAGS)) + 
 
 
 def detect_language(text: str, default: str = "en") -> str:
-    """``zh`` if hanzi outnumber Latin words, ``en`` if not, ``default`` if there are neither."""
+    """``zh`` if there are at least as many hanzi as Latin words, ``en`` if not, ``default`` if there are neither."""
     text = _BRACKETED.sub("", text)
     han = len(_HAN_CHAR.findall(text))
     words = len(_LATIN_WORD.findall(text))
     if han == words == 0:
         return "zh" if _WIDE_MARK.search(text) else default
-    return "zh" if han > words else "en"
+    return "zh" if han >= words else "en"
 
 
 def normalize(

@@ -16,7 +16,16 @@ _AMOUNT = rf"(?:{NUMBER}|\.[0-9]{{1,20}})"
 _BEGIN = r"(?<![0-9])(?<![0-9][.,:/])(?<![A-Za-z.])"
 _SIGN = r"(?<![0-9A-Za-z)\]])[-+±]"
 _SCALE = r"(?i:hundred|thousand|million|billion|trillion)(?![A-Za-z])|(?:[KMBk]|bn|mn)(?!\.?[A-Za-z])"
-_SCALES = {"K": "thousand", "k": "thousand", "M": "million", "mn": "million", "B": "billion", "bn": "billion"}
+_MONEY_SCALE = rf"{_SCALE}|m(?!\.?[A-Za-z])"
+_SCALES = {
+    "K": "thousand",
+    "k": "thousand",
+    "M": "million",
+    "m": "million",
+    "mn": "million",
+    "B": "billion",
+    "bn": "billion",
+}
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _CURRENCY = "|".join(sorted(map(re.escape, CURRENCIES), key=len, reverse=True))
 _CODE = "|".join(code for code in CURRENCIES if code.isalpha() and code.isascii())
@@ -78,8 +87,8 @@ def _amount(number: str, scale: Optional[str], currency: Tuple[str, ...]) -> str
 
 
 def _money_range(match: Match[str]) -> str:
-    currency, first, second, scale = match.groups()
-    return f"{en.decimal(first)} to {_amount(second, scale, CURRENCIES[currency])}"
+    currency, first, first_scale, second, scale = match.groups()
+    return f"{en.decimal(first)}{_scale(first_scale)} to {_amount(second, scale, CURRENCIES[currency])}"
 
 
 def _unit(match: Match[str]) -> str:
@@ -95,6 +104,8 @@ def _fraction(match: Match[str]) -> str:
     sign, whole, over, under = match.groups()
     if under == "1":
         return match.group()
+    if over == under and not whole:
+        return f"{en.cardinal(over)} {en.cardinal(under)}"
     if under == "2":
         share = "half" if over == "1" else "halves"
     else:
@@ -199,8 +210,16 @@ RULES: Tuple[Rule, ...] = (
     ),
     pattern("version", rf"{START}()([0-9]{{1,5}}(?:\.[0-9]{{1,5}}){{2,5}})(?![0-9])", _version),
     pattern("version, named", r"(?<![A-Za-z])([vV])\.?([0-9]{1,4}(?:\.[0-9]{1,5}){0,5})(?![0-9A-Za-z])", _version),
-    pattern("amounts", rf"({_CURRENCY})[ ]?({NUMBER}){DASH}(?:\1)?({NUMBER})(?:[ ]?({_SCALE}))?{END}", _money_range),
-    pattern("money", rf"([-+±])?(?<![A-Za-z])({_CURRENCY})[ ]?({_AMOUNT})(?:[ ]?({_SCALE}))?{END}", _money),
+    pattern(
+        "amounts",
+        rf"({_CURRENCY})[ ]?({NUMBER})(?:[ ]?({_MONEY_SCALE}))?{DASH}(?:\1)?({NUMBER})(?:[ ]?({_MONEY_SCALE}))?{END}",
+        _money_range,
+    ),
+    pattern(
+        "money",
+        rf"(?:(?<![0-9A-Za-z])([-+±]))?(?<![A-Za-z])({_CURRENCY})[ ]?({_AMOUNT})(?:[ ]?({_MONEY_SCALE}))?{END}",
+        _money,
+    ),
     pattern(
         "money, code behind",
         rf"{_BEGIN}({NUMBER})(?:[ ]?({_SCALE}))?[ ]?({_CODE}|€|£)(?![A-Za-z])",
@@ -208,6 +227,14 @@ RULES: Tuple[Rule, ...] = (
     ),
     pattern("multiplied", r"(?<=[0-9])[ ]?[×*][ ]?(?=[0-9])|(?<=[0-9])[ ]x[ ](?=[0-9])", " times "),
     pattern("times over", r"(?<=[0-9])x(?![A-Za-z0-9])", " times"),
+    pattern("ninth of eleventh", r"(?<![0-9/])9/11(?![0-9/])", "nine eleven"),
+    pattern(
+        "per",
+        r"(?<=[0-9A-Za-z%])/(?=(?:month|year|day|hour|week|person|night|piece|minute|second|kg|lb|mile|page)"
+        r"(?![A-Za-z]))",
+        " per ",
+    ),
+    pattern("inches", r"(?<=[0-9][ ]ft[ ])([0-9]{1,2})[ ]?in(?![A-Za-z])", r"\1 inches"),
     pattern("around the clock", r"(?<![0-9/])24/7(?![0-9/])", "twenty four seven"),
     pattern(
         "feet and inches",
@@ -227,9 +254,26 @@ RULES: Tuple[Rule, ...] = (
         _fraction,
     ),
     Rule("math", _math),
+    pattern("about", r"(?<![0-9A-Za-z~])[~≈～][ ]?(?=[0-9])", "about "),
+    pattern(
+        "more or less than",
+        r"(?<![0-9A-Za-z<>=-])([<>])[ ]?(?=[0-9])",
+        lambda m: "less than " if m.group(1) == "<" else "more than ",
+    ),
+    pattern(
+        "power",
+        r"(?<=[0-9A-Za-z)])\^(-?)([0-9]{1,4})(?![0-9.])",
+        lambda m: f" to the power of {'minus ' if m.group(1) else ''}{en.cardinal(m.group(2))}",
+    ),
+    pattern(
+        "lines of a screen",
+        r"(?<![0-9])(360|480|720|1080|1440|2160)(?=[pP](?![A-Za-z]))",
+        lambda m: _model_number(m.group(1)) + " ",
+    ),
     pattern(
         "scaled",
-        rf"(?:({_SIGN}))?{_BEGIN}({_AMOUNT})[ ]?(K|M|B|bn|mn|k)(?!\.?[A-Za-z0-9])",
+        rf"(?:({_SIGN}))?{_BEGIN}((?:[0-9]{{1,3}}|[0-9]{{1,3}}\.[0-9]{{1,3}})(?=[ ]?[KMkbm])|[0-9]{{1,2}}"
+        rf"(?:\.[0-9]{{1,3}})?)[ ]?(K|M|B|bn|mn|k)(?!\.?[A-Za-z0-9])",
         lambda m: f"{_negative(m.group(1))}{en.decimal(m.group(2))}{_scale(m.group(3))}",
     ),
     pattern(
@@ -259,6 +303,7 @@ RULES: Tuple[Rule, ...] = (
         _letters_and_number,
     ),
     pattern("number and letters", rf"{_BEGIN}({NUMBER})-?([A-Za-z]{{1,20}})(?![0-9])", _number_and_letters),
+    pattern("sharp", r"(?<![A-Za-z])([CF])#", r"\1 sharp"),
     pattern("plus plus", r"(?<=[A-Za-z])\+\+", " plus plus"),
     pattern("plus", r"(?<=[0-9A-Za-z])[ ]?\+[ ]?", " plus "),
     pattern("point first", r"(?<![0-9A-Za-z.])\.([0-9]{1,20})(?![0-9])", lambda m: en.decimal("." + m.group(1))),

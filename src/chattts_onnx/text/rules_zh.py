@@ -143,6 +143,13 @@ RULES: Tuple[Rule, ...] = (
     pattern("per", r"(?<=[元块角米克斤次人吨升瓦个万])/(?=[\u4e00-\u9fff]{1,3}|kg|km|h|m)", "每"),
     pattern("per unit", r"每(kg|km|h|m)(?![A-Za-z])", lambda m: "每" + UNITS[m.group(1)]),
     pattern("sign before a letter", r"(?<![0-9A-Za-z])[-](?=[A-Za-z][+\-*/=])", "负"),
+    pattern("about", r"(?<![0-9A-Za-z\u4e00-\u9fff])[~≈～][ ]?(?=[0-9])", "约"),
+    pattern(
+        "power",
+        r"(?<=[0-9A-Za-z)])\^(-?[0-9]{1,4})(?![0-9.])",
+        lambda m: f"的{'负' * m.group(1).count('-')}{zh.cardinal(m.group(1).lstrip('-'))}次方",
+    ),
+    pattern("power, raised", r"(?<=[0-9])([²³])", lambda m: f"的{'二' if m.group(1) == '²' else '三'}次方"),
     Rule("minus", _minus),
     pattern(
         "fraction",
@@ -169,6 +176,7 @@ RULES: Tuple[Rule, ...] = (
         lambda m: f"{zh.decimal(m.group(1))}到{zh.decimal(m.group(2))}",
     ),
     pattern("signed", rf"([±]|{_SIGN})({NUMBER})", lambda m: _negative(m.group(1)) + zh.decimal(m.group(2))),
+    pattern("sharp", r"(?<![A-Za-z])([CF])#", r"\1 sharp"),
     pattern("plus plus", r"(?<=[A-Za-z])\+\+", "加加"),
     pattern("plus behind", r"(?<=[0-9A-Za-z])\+(?![0-9A-Za-z])", "加"),
     pattern("number sign", r"(?:#|No\.?[ ]?|№[ ]?)(?=[0-9])", "第"),
