@@ -14,7 +14,7 @@ import numpy as np
 
 from chattts_onnx.errors import ChatTTSError, InputError
 from chattts_onnx.evaluation.bench import BATCHES, GPU_BATCHES
-from chattts_onnx.evaluation.report import Progress, available_cores, environment
+from chattts_onnx.evaluation.report import Progress, available_cores, environment, write_json
 
 SPEECH_TOKENS = 94
 """About two seconds of the published model."""
@@ -128,6 +128,8 @@ def _measure_all(
     for name, section in sections:
         if name in args.only:
             section()
+            if args.json and args.json != "-":
+                write_json(report, args.json)  # a long run that is stopped keeps what it has
         progress.advance(name)
     progress.close()
 
