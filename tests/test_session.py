@@ -132,6 +132,14 @@ def test_threads() -> None:
         session.session_options(threads=0)
 
 
+def test_only_who_asks_gets_an_arena_and_spinning_threads() -> None:
+    key = "session.intra_op.allow_spinning"
+    plain, asked = session.session_options(), session.session_options(arena=True, spinning=True)
+    assert (plain.enable_cpu_mem_arena, plain.get_session_config_entry(key)) == (False, "0")
+    assert (asked.enable_cpu_mem_arena, asked.get_session_config_entry(key)) == (True, "1")
+    assert not plain.enable_mem_pattern
+
+
 def test_threads_count_cores_not_hyper_threads_within_quota_and_affinity(monkeypatch) -> None:
     monkeypatch.setattr(session.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
     monkeypatch.setattr(session, "_siblings", lambda cpu: f"{cpu % 6}")

@@ -52,6 +52,7 @@ def create_session(
     profile: Optional[Union[str, Path]] = None,
     min_onnxruntime: Optional[str] = None,
     arena: bool = False,
+    spinning: bool = False,
 ) -> onnxruntime.InferenceSession:
     """Open one graph.
 
@@ -62,6 +63,7 @@ def create_session(
         profile: Prefix of the file that ONNX Runtime's own profiler writes when the session ends.
         min_onnxruntime: The oldest ONNX Runtime that can run the graph (``Manifest.min_onnxruntime``).
         arena: See `session_options`.
+        spinning: See `session_options`.
 
     Raises:
         InputError: the device is unknown, or its provider is not installed.
@@ -77,7 +79,7 @@ def create_session(
         raise ModelNotFoundError(f"{path} is missing: convert or pull the model again")
     providers = resolve_providers(device, onnxruntime.get_available_providers())
     with_options = _with_options(providers, device)
-    options = session_options(threads=threads, profile=profile, arena=arena)
+    options = session_options(threads=threads, profile=profile, arena=arena, spinning=spinning)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=with_options)
     except MemoryError:
@@ -95,13 +97,22 @@ def create_session(
 
 
 def session_options(
-    *, threads: Optional[int] = None, profile: Optional[Union[str, Path]] = None, arena: bool = False
+    *,
+    threads: Optional[int] = None,
+    profile: Optional[Union[str, Path]] = None,
+    arena: bool = False,
+    spinning: bool = False,
 ) -> onnxruntime.SessionOptions:
     """The settings of every session.
 
-    Memory patterns are off, and so is the arena by default: both keep the largest shape ever seen, and windows of
-    sound come in many shapes. A graph with GroupQueryAttention needs the arena: the kernel of ONNX Runtime 1.19
-    reads the packed projections after it has freed them, which only an arena leaves intact.
+    Args:
+        threads: Intra-op threads; None: `default_threads`.
+        profile: Prefix of the profiler's file.
+        arena: Off by default, as memory patterns are: both keep the largest shape ever seen, and windows of sound come
+            in many shapes. A graph with GroupQueryAttention needs it: the kernel of ONNX Runtime 1.19 reads the packed
+            projections after it has freed them, which only an arena leaves intact.
+        spinning: Whether threads spin while they wait for work. Off by default, for they would take the cores from the
+            next decode step; on for the decode step itself, which is some hundred short parallel sections.
 
     Raises:
         InputError: ``threads`` is not positive.
@@ -116,6 +127,7 @@ def session_options(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.enable_cpu_mem_arena = arena
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # what fails is raised too, and warnings name nodes that no user can change
     if profile is not None:

@@ -132,7 +132,7 @@ class Engine:
         warn_if_slow(manifest.precision, config.device)
         gpt = manifest.gpt
         session = create_session(
-            manifest.path(directory, "gpt"), device=config.device, threads=config.threads, arena=True
+            manifest.path(directory, "gpt"), device=config.device, threads=config.threads, arena=True, spinning=True
         )
         half = any(node.name == "past_key_0" and node.type == _FLOAT16 for node in session.get_inputs())
         slot_bytes = gpt.kv_bytes_per_token // (2 if half else 1)
