@@ -40,7 +40,7 @@ class Resolution(nn.Module):
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
         self.register_buffer("window", torch.hann_window(n_fft))
-        strides = ((1, 1), (2, 1), (2, 1), (2, 2))
+        strides = ((2, 1), (2, 2), (2, 1), (2, 2))
         sizes = (1, width, width, width * 2, width * 2)
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, (5, 3), s, (2, 1))) for a, b, s in zip(sizes, sizes[1:], strides)
@@ -61,7 +61,7 @@ class Discriminators(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.parts = nn.ModuleList(
-            [*(Period(p) for p in (2, 3, 5, 7)), *(Resolution(n, h) for n, h in ((1024, 256), (512, 128), (256, 64)))]
+            [*(Period(p) for p in (2, 3, 5, 7, 11)), Resolution(1024, 256), Resolution(512, 128)]
         )
 
     def loss_real_fake(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def train(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(params, lr=args.lr, betas=(0.8, 0.99), weight_decay=0.01)
     start, spent = 0, 0.0
     judge = Discriminators().to(dev) if args.gan else None
-    judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=args.lr / 2, betas=(0.8, 0.99)) if judge else None
+    judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=args.lr, betas=(0.8, 0.99)) if judge else None
     if path.exists():
         state = torch.load(path, map_location=dev, weights_only=False)
         vocos.load_state_dict(state["model"])
@@ -109,6 +109,10 @@ def train(args: argparse.Namespace) -> None:
             feeder.decoder.load_state_dict(state["decoder"])
         if judge and state.get("judge"):
             judge.load_state_dict(state["judge"])
+    elif judge and args.polish:  # the judges of stage 1 know the voice already
+        first = torch.load(work / "ckpt" / "vocos.pt", map_location=dev, weights_only=False)
+        if first.get("judge"):
+            judge.load_state_dict(first["judge"])
     ema = {k: v.detach().clone() for k, v in vocos.state_dict().items()}
     ema_decoder = {k: v.detach().clone() for k, v in feeder.decoder.state_dict().items()} if feeder else {}
     log = Log(work / "log" / ("polish.jsonl" if args.polish else "vocoder.jsonl"))
