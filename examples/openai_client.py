@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script
 """Speech with OpenAI's own client: only the address is another.
 
 pip install openai

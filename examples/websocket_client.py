@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, T201 - a script
 """Text in scraps, as a language model writes it; sound out, sentence by sentence, into one WAV.
 
 pip install websockets

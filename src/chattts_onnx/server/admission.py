@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import AsyncIterator, Deque
 
 from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutError
+from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 
 MAX_RETRY_AFTER = 60
 
@@ -84,15 +85,15 @@ class Admission:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            await asyncio.wait_for(asyncio.shield(waiter), self.timeout)
+            with TimeLimit(self.timeout):
+                await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled():
                 # The slot was handed over in the same turn of the loop that gave up on it.
                 self._release()
-            else:
-                waiter.cancel()
+            elif waiter in self._waiters:
                 self._waiters.remove(waiter)
-            if isinstance(error, asyncio.TimeoutError):
+            if isinstance(error, TimeLimitExceededError):
                 raise QueueTimeoutError(self.timeout, self.retry_after()) from None
             raise
 

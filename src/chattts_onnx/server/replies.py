@@ -23,6 +23,7 @@ from chattts_onnx.server.context import ServerContext
 from chattts_onnx.server.error_responses import dumps, error_body, failure_reason
 from chattts_onnx.server.schemas import MEDIA_TYPES
 from chattts_onnx.server.synthesis import Piece, SpeechJob, encoded, fingerprint, usage
+from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 
 log = logging.getLogger(__name__)
 
@@ -196,8 +197,9 @@ class SpeechReply(Response):
             message = {"type": "http.response.body", "body": part, "more_body": not last}
             self._ended = last
             try:
-                await asyncio.wait_for(send(message), limit)
-            except asyncio.TimeoutError:
+                with TimeLimit(limit):
+                    await send(message)
+            except TimeLimitExceededError:
                 raise SlowReaderError from None
 
     def _record(self, status: int, reason: str, request_id: str) -> None:

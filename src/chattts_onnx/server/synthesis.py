@@ -22,6 +22,7 @@ from chattts_onnx.server.backend import Chunk
 from chattts_onnx.server.context import ServerContext
 from chattts_onnx.server.error_responses import RunTimeoutError, invalid
 from chattts_onnx.server.schemas import SpeechFields
+from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 
 log = logging.getLogger(__name__)
 
@@ -131,14 +132,11 @@ async def speak(context: ServerContext, job: SpeechJob) -> AsyncIterator[Sequenc
         try:
             while True:
                 before = time.monotonic()
-                timer = TimeLimit(limit - measured.work_seconds)
                 try:
-                    with context.lifecycle.synthesis(), timer:
+                    with context.lifecycle.synthesis(), TimeLimit(limit - measured.work_seconds):
                         chunks = await speech.read(wanted)
-                except asyncio.CancelledError:
-                    if timer.expired:
-                        raise RunTimeoutError(limit) from None
-                    raise
+                except TimeLimitExceededError:
+                    raise RunTimeoutError(limit) from None
                 finally:
                     measured.work_seconds += time.monotonic() - before
                 if not chunks:
@@ -198,30 +196,6 @@ def usage(job: SpeechJob) -> Dict[str, int]:
     """Tokens in and out, as OpenAI's clients read them: what the model read, and the decode steps of the speech."""
     read, made = job.measured.prompt_tokens, job.measured.tokens
     return {"input_tokens": read, "output_tokens": made, "total_tokens": read + made}
-
-
-class TimeLimit:
-    """Cancels the task that entered it once the time is up.
-
-    ``asyncio.wait_for`` makes a task for every wait; with one wait a decode step and stream that is most of the loop's
-    work. (``asyncio.timeout`` would do, from Python 3.11.)
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = max(seconds, 0.0)
-        self.expired = False
-
-    def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def _expire(self) -> None:
-        self.expired = True
-        if self._task is not None:
-            self._task.cancel()
 
 
 def fingerprint(text: str) -> str:

@@ -24,6 +24,7 @@ from chattts_onnx.server.schemas import Format, SpeechFields
 from chattts_onnx.server.sentences import SentenceSplitter
 from chattts_onnx.server.strict_json import loads
 from chattts_onnx.server.synthesis import Measured, SpeechJob, encoded, job_from, usage
+from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 
 _WAITING_SENTENCES = 16
 _MAX_MESSAGE = 1 << 16
@@ -135,8 +136,9 @@ class _Session:
     async def _message(self) -> Dict[str, Any]:
         idle = self._context.settings.websocket_idle_timeout
         try:
-            text = await asyncio.wait_for(self._socket.receive_text(), idle)
-        except asyncio.TimeoutError:
+            with TimeLimit(idle):
+                text = await self._socket.receive_text()
+        except TimeLimitExceededError:
             raise _refused(f"nothing was sent for {idle:g} s") from None
         except KeyError:
             raise _refused("messages to the server are text") from None
@@ -228,8 +230,9 @@ class _Session:
 
     async def _timed(self, sending: Any) -> None:
         try:
-            await asyncio.wait_for(sending, self._context.settings.write_timeout)
-        except (asyncio.TimeoutError, RuntimeError):
+            with TimeLimit(self._context.settings.write_timeout):
+                await sending
+        except (TimeLimitExceededError, RuntimeError):
             # Starlette raises RuntimeError for a socket that was closed meanwhile.
             raise WebSocketDisconnect(_TOO_BIG) from None
 

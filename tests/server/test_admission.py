@@ -1,0 +1,106 @@
+"""Admission without a server: order, handover, cancellation at every moment; and the time limit it rests on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from chattts_onnx.server.admission import Admission
+from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutError
+from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_first_come_first_served():
+    admission = Admission(1, 10, 5)
+    order = []
+
+    async def one(name):
+        async with admission.slot(1.0):
+            order.append(name)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*[one(name) for name in range(10)])
+    assert order == list(range(10))
+    assert admission.running == admission.waiting == 0
+
+
+async def test_full_is_refused_with_a_date():
+    admission = Admission(1, 1, 5)
+    admission.observe(5.0)
+    release = asyncio.Event()
+
+    async def hold():
+        async with admission.slot(30.0):
+            await release.wait()
+
+    tasks = [asyncio.ensure_future(hold()) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFullError) as caught:
+        async with admission.slot(1.0):
+            pass
+    # 60 s of speech are owed, each takes 1.4 s of work: more than the minute that is ever told.
+    assert caught.value.body.headers["retry-after"] == "60"
+    release.set()
+    await asyncio.gather(*tasks)
+    assert admission.retry_after() == 1
+
+
+async def test_waiting_has_an_end():
+    admission = Admission(1, 1, 0.01)
+    async with admission.slot(1.0):
+        with pytest.raises(QueueTimeoutError):
+            async with admission.slot(1.0):
+                pass
+    assert admission.running == admission.waiting == 0
+
+
+async def test_nothing_is_lost_whoever_leaves_whenever():
+    draw = random.Random(0)
+    for _ in range(200):
+        admission = Admission(2, 100, 5)
+        most = 0
+
+        async def one():
+            nonlocal most
+            async with admission.slot(1.0):  # noqa: B023
+                most = max(most, admission.running)  # noqa: B023
+                for _ in range(draw.randint(0, 3)):
+                    await asyncio.sleep(0)
+
+        tasks = [asyncio.ensure_future(one()) for _ in range(12)]
+        for _ in range(draw.randint(0, 12)):
+            for _ in range(draw.randint(0, 2)):
+                await asyncio.sleep(0)
+            draw.choice(tasks).cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert (admission.running, admission.waiting) == (0, 0)
+        assert most <= 2
+
+
+async def test_a_cancellation_is_never_swallowed_by_the_limit():
+    """What ``asyncio.wait_for`` does before Python 3.12 when the work is done in the moment of the cancellation."""
+    done = asyncio.get_running_loop().create_future()
+    after = []
+
+    async def work():
+        with TimeLimit(5):
+            await done
+        after.append("went on")
+
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    done.set_result(None)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert after == []
+
+
+async def test_the_limit_ends_the_wait():
+    with pytest.raises(TimeLimitExceededError), TimeLimit(0.01):
+        await asyncio.sleep(5)
+    await asyncio.sleep(0)
