@@ -98,14 +98,10 @@ def test_a_step_binds_nothing_new(engine) -> None:
 def test_growth_in_mid_speech_changes_no_bit(engine) -> None:
     """A row that crosses a capacity alone or because of a longer neighbour."""
     generator = np.random.default_rng(1)
-    short = (
-        random_prompt(generator, engine._gpt, tokens=6),
-        SamplingParams(seed=1, max_new_token=60, min_new_token=60),
-    )
-    long = (
-        random_prompt(generator, engine._gpt, tokens=250),
-        SamplingParams(seed=2, max_new_token=20, min_new_token=20),
-    )
+    requests = [
+        (random_prompt(generator, engine._gpt, tokens=tokens), SamplingParams(seed=1, max_new_token=n, min_new_token=n))
+        for tokens, n in ((6, 60), (250, 20))
+    ]
     alone = [run_all(engine, [request])[0] for request in requests]
     for (codes, hidden, _), expected in zip(run_all(engine, requests), alone):
         np.testing.assert_array_equal(codes, expected[0])
