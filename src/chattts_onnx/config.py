@@ -196,7 +196,7 @@ class EngineConfig:
     """Requests that may wait for a row before `EngineOverloadedError`."""
     kv_budget_bytes: int = 1 << 30
     """Upper bound of the key/value cache; it is grown in buckets, only as far as needed."""
-    prefill_chunk: int = 256
+    prefill_chunk: int = 128
     """Prompt tokens processed between two decode steps, so that a long prompt does not stall running speech."""
     batch_wait_ms: float = 0.0
     """Wait this long for company before a lone request starts (0: never wait)."""
