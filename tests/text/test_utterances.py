@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chattts_onnx.errors import EmptyTextError, TextTooLongError
+from chattts_onnx.text import utterances
 from chattts_onnx.text.lexicon import Lexicon
-from chattts_onnx.text.utterances import is_speakable, prepare
+from chattts_onnx.text.utterances import is_speakable, iterate, prepare
 
 
 def test_segments_normalised_with_their_spans() -> None:
@@ -46,6 +47,17 @@ def test_lexicon_language_and_rules_reach_the_normaliser() -> None:
     assert prepare("5G", language="zh")[0].spoken == "五G"
     assert prepare("5个GPT", lexicon=Lexicon({"GPT": "大模型"}))[0].spoken == "五个大模型"
     assert prepare("5个苹果", normalization=False)[0].spoken == "5个苹果"
+
+
+def test_the_first_utterance_does_not_wait_for_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    normalised = []
+    original = utterances.normalize
+    monkeypatch.setattr(
+        utterances, "normalize", lambda text, **options: normalised.append(text) or original(text, **options)
+    )
+    text = "今天天气很好，我们去公园玩吧。" * 100
+    assert next(iterate(text)).spoken == "今天天气很好，我们去公园玩吧。"
+    assert len(normalised) == 2
 
 
 def test_a_hundred_thousand_characters_are_accepted() -> None:

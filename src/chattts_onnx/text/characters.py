@@ -57,7 +57,9 @@ _ENTITY = re.compile("|".join(_ENTITIES))
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}(?:\s\"[^\"\n]{0,200}\")?\)")
 _FENCE = re.compile(r"^[ \t]{0,3}(?:```|~~~)[^\n`]{0,40}$", re.MULTILINE)
 _RULER = re.compile(r"^[ \t]{0,3}(?:[-*_=][ \t]{0,2}){3,200}$", re.MULTILINE)
-_LINE_MARK = re.compile(r"^[ \t]{0,20}(?:#{1,6}[ \t]{1,8}|>[ \t]{1,4}|[-*+•·][ \t]{1,4})(?:\[[ xX]\][ \t])?", re.MULTILINE)
+_LINE_MARK = re.compile(
+    r"^[ \t]{0,20}(?:#{1,6}[ \t]{1,8}|>[ \t]{1,4}|[-*+•·][ \t]{1,4})(?:\[[ xX]\][ \t])?", re.MULTILINE
+)
 _TABLE_RULE = re.compile(
     r"^[ \t]{0,3}\|?(?:[ \t]?:?-{3,60}:?[ \t]?\|){1,30}(?:[ \t]?:?-{3,60}:?)?[ \t]*$", re.MULTILINE
 )

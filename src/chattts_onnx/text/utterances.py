@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Callable, List, Optional
+from typing import Callable, Iterator, List, Optional
 
 from chattts_onnx.errors import EmptyTextError
-from chattts_onnx.text.atoms import speaking_seconds
+from chattts_onnx.text.atoms import Boundary, speaking_seconds
 from chattts_onnx.text.characters import MAX_CHARACTERS, check_text
 from chattts_onnx.text.lexicon import Lexicon
 from chattts_onnx.text.normalizer import detect_language, normalize
@@ -66,25 +66,61 @@ def prepare(
         TextTooLongError: ``text`` is longer than ``max_characters``.
         InputError: an option cannot be used.
     """
+    return list(
+        iterate(
+            text,
+            language=language,
+            lexicon=lexicon,
+            normalization=normalization,
+            max_tokens=max_tokens,
+            count_tokens=count_tokens,
+            max_seconds=max_seconds,
+            max_characters=max_characters,
+        )
+    )
+
+
+def iterate(
+    text: str,
+    *,
+    language: Optional[str] = None,
+    lexicon: Optional[Lexicon] = None,
+    normalization: bool = True,
+    max_tokens: Optional[int] = None,
+    count_tokens: Optional[Callable[[str], int]] = None,
+    max_seconds: float = MAX_SECONDS,
+    max_characters: int = MAX_CHARACTERS,
+) -> Iterator[Utterance]:
+    """As `prepare`, one utterance at a time: the first of a book is there before the last is normalised.
+
+    Raises:
+        As `prepare`, while iterating; `EmptyTextError` only at the end, after silent utterances at most.
+    """
     source = check_text(text, max_characters)
-    utterances: List[Utterance] = []
     overall = language or detect_language(source)
+    spoke = False
+    waiting: Optional[Utterance] = None  # until it is known whether what follows belongs to it
     for part in segment(source, max_tokens=max_tokens, count_tokens=count_tokens, max_seconds=max_seconds):
         spoken = normalize(part.text, language=language, default=overall, lexicon=lexicon, rules=normalization)
-        chosen = language or detect_language(part.text, overall)
-        if not is_speakable(spoken) and utterances:
-            before = utterances[-1]
-            joined = source[before.start : part.end]
-            pause_ms = before.pause_ms + (part.pause_ms if "[" in part.text else 0)
-            utterances[-1] = replace(
-                before, spoken=before.spoken + spoken, text=joined, end=part.end, pause_ms=pause_ms
+        if not is_speakable(spoken) and waiting is not None:
+            waiting = replace(
+                waiting,
+                spoken=waiting.spoken + spoken,
+                text=source[waiting.start : part.end],
+                end=part.end,
+                pause_ms=waiting.pause_ms + (part.pause_ms if part.boundary is Boundary.PAUSE else 0),
             )
             continue
+        if waiting is not None:
+            yield waiting
+        spoke = spoke or is_speakable(spoken)
+        chosen = language or detect_language(part.text, overall)
         seconds = speaking_seconds(_TAG.sub("", spoken))
-        utterances.append(Utterance(spoken, part.text, part.start, part.end, part.pause_ms, seconds, chosen))
-    if not any(is_speakable(utterance.spoken) for utterance in utterances):
+        waiting = Utterance(spoken, part.text, part.start, part.end, part.pause_ms, seconds, chosen)
+    if not spoke:
         raise EmptyTextError
-    return utterances
+    if waiting is not None:
+        yield waiting
 
 
 def is_speakable(spoken: str) -> bool:
