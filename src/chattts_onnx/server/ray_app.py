@@ -12,6 +12,7 @@ does not survive pickling. Uploaded voices are not offered here: a replica that 
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, replace
 from typing import Any, AsyncIterator, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -76,9 +77,10 @@ class EngineReplica:
         return {"manifest": self._backend.manifest, "voices": names}
 
     async def stats(self) -> Dict[str, Any]:
-        """Figures of this replica's engine."""
+        """Figures of this replica's engine, and its process."""
         figures = self._backend.stats()
-        return {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+        found = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+        return {**found, "process": os.getpid()}
 
     def check_health(self) -> None:
         """Ray replaces a replica for which this raises."""
