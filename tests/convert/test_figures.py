@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """The figures of docs/convert.md: ``pytest -m slow -s tests/convert/test_figures.py`` prints them.
 
 ``CHATTTS_CHECKPOINT=DIR`` measures the sensitivity of another checkpoint than the reference vectors' own. Times are the
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph_running import run_builder
+from graph_running import LanguageModel, cosine, open_graph, run_builder
 
 pytest.importorskip("onnx")
 
@@ -25,11 +24,12 @@ from chattts_onnx.convert.assets import find_assets, find_speaker_token, find_to
 from chattts_onnx.convert.checkpoint import Checkpoint, read_json
 from chattts_onnx.convert.gpt import build_gpt, read_gpt_config
 from chattts_onnx.convert.graph import GraphBuilder
-from chattts_onnx.convert.quantize import Quantizer, QuantRecipe
+from chattts_onnx.convert.package import convert
+from chattts_onnx.convert.quantize import RECIPES, Quantizer, QuantRecipe
 from chattts_onnx.convert.random_checkpoint import write_random_checkpoint
-from chattts_onnx.session import session_options
+from chattts_onnx.session import Recorder, session_options
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CONVERT = """
 import json, resource, sys, time
@@ -39,6 +39,29 @@ started = time.monotonic()
 convert(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps([time.monotonic() - started, peak]))
+"""
+
+
+RUN = """
+import sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from graph_running import LanguageModel, open_graph
+from pathlib import Path
+directory = Path(sys.argv[1])
+model = LanguageModel(directory)
+decoder, vocos = open_graph(directory, "decoder"), open_graph(directory, "vocos")
+code, mask, speaker = np.ones((1, 1, 4), int), np.zeros((1, 1), bool), np.ones((1, 768), np.float32)
+cache = model.empty_cache(1, 512)
+hidden, _ = model.step(np.ones((1, 100, 4), int), np.ones((1, 100), bool), speaker, [100], cache)
+for step in range(200):
+    model.step(code, mask, speaker, [101 + step], cache)
+for frames in (64, 256, 512):
+    (mel,) = decoder.run(None, {"hidden": np.ones((1, frames // 2, 768), np.float32)})
+    vocos.run(None, {"mel": mel})
+# Linux keeps the peak of a process across exec for ru_maxrss; VmHWM is this program's own.
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """
 
 
@@ -166,11 +189,45 @@ def test_full_size_conversion(full_models):
         assert peak < 3000
 
 
-def fastest_nodes(path, feeds, prefix, runs=20):
+def test_whole_models(golden, tmp_path):
+    """Cosines against the reference: hidden states of one row given the reference's codes, and its mel."""
+    arrays = golden.arrays
+    real = arrays["plain_attention_mask"][0] > 0
+    speaker = arrays["speaker_embedding"].astype(np.float32)
+    ids, mask = arrays["plain_input_ids"][0][real], arrays["plain_text_mask"][0][real]
+    codes = arrays["plain_greedy_codes"][0]
+    recorder = Recorder()
+    spoken = np.concatenate([ids, codes])[None]
+    text = np.concatenate([mask, np.zeros(len(codes), bool)])[None]
+    recorder.record("gpt", {"input_ids": spoken, "text_mask": text, "speaker_embedding": speaker[None]})
+    recorder.record("decoder", {"hidden": arrays["plain_greedy_hidden"][1:2]})
+    recorder.save(tmp_path / "feeds.npz")
+    print("\n| cosine against the reference | hidden states | mel |\n| --- | --- | --- |")
+    for precision in RECIPES:
+        directory = convert(golden.directory, tmp_path / precision, precision, calibration=tmp_path / "feeds.npz")
+        hidden = LanguageModel(directory).decode(ids, mask, speaker, codes)["hidden"]
+        (mel,) = open_graph(directory, "decoder").run(None, {"hidden": arrays["plain_greedy_hidden"][:1]})
+        close = cosine(hidden, arrays["plain_greedy_hidden"][0]), cosine(mel, arrays["decoder_mel"])
+        print(f"| {precision} | {close[0]:.5f} | {close[1]:.5f} |")
+        assert min(close) > 0.9
+
+
+def test_memory_of_a_run(full_models):
+    """Prompt, 200 steps, and windows up to 512 frames, in a process of its own."""
+    directory, _ = full_models
+    print("\n| precision | peak memory of a run, MiB |\n| --- | --- |")
+    for precision, limit in (("fp32", 2000), ("int8", 900), ("int4", 700)):
+        command = [sys.executable, "-c", RUN, str(directory / precision), str(Path(__file__).parent)]
+        peak = float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        print(f"| {precision} | {peak:.0f} |")
+        assert peak < limit
+
+
+def fastest_nodes(path, feeds, prefix, runs=20, *, arena=True):
     """Milliseconds by operator: the sum over its nodes of each node's fastest run."""
     import onnxruntime
 
-    options = session_options(threads=1, profile=prefix, arena=True)
+    options = session_options(threads=1, profile=prefix, arena=arena)
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     held = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in feeds.items()}
@@ -199,9 +256,8 @@ def test_time_of_a_step(full_models, tmp_path):
     """One decode step with 200 cached tokens a row."""
     directory, _ = full_models
     rng = np.random.default_rng(0)
-    print(
-        "\n| precision | batch | step, ms | matrix products | attention | the rest |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("\n| precision | batch | step, ms | matrix products | attention | the rest |")
+    print("| --- | --- | --- | --- | --- | --- |")
     steps = {}
     for batch in (1, 8):
         for precision in ("fp32", "int8", "int4"):
@@ -231,13 +287,23 @@ def test_time_of_the_acoustic_half(full_models, tmp_path):
     """128 mel frames, 64 tokens, 1.37 s of sound."""
     directory, _ = full_models
     rng = np.random.default_rng(0)
-    print("\n| graph | precision | ms | largest parts |\n| --- | --- | --- | --- |")
+    print("\n| graph | ms | largest parts |\n| --- | --- | --- |")
     for role, feeds in (
         ("decoder", {"hidden": rng.standard_normal((1, 64, 768), dtype=np.float32)}),
         ("vocos", {"mel": rng.standard_normal((1, 100, 128), dtype=np.float32)}),
     ):
-        for precision in ("fp32", "int8"):
-            times = fastest_nodes(directory / precision / f"{role}.onnx", feeds, tmp_path / "profile", runs=12)
-            parts = ", ".join(f"{k} {t:.1f}" for k, t in sorted(times.items(), key=lambda item: -item[1])[:3])
-            print(f"| {role} | {precision} | {sum(times.values()):.1f} | {parts} |")
-            assert sum(times.values()) < 1370
+        times = fastest_nodes(directory / "fp32" / f"{role}.onnx", feeds, tmp_path / "profile", runs=12)
+        parts = ", ".join(f"{k} {t:.1f}" for k, t in sorted(times.items(), key=lambda item: -item[1])[:3])
+        print(f"| {role} | {sum(times.values()):.1f} | {parts} |")
+        assert sum(times.values()) < 1370
+
+
+def test_time_without_the_arena(full_models, tmp_path):
+    directory, _ = full_models
+    print("\n| Decoder, mel frames | with the arena, ms | without |\n| --- | --- | --- |")
+    for frames in (32, 128):
+        feeds = {"hidden": np.random.default_rng(0).standard_normal((1, frames // 2, 768), dtype=np.float32)}
+        path = directory / "fp32" / "decoder.onnx"
+        times = [sum(fastest_nodes(path, feeds, tmp_path / "p", 12, arena=arena).values()) for arena in (True, False)]
+        print(f"| {frames} | {times[0]:.1f} | {times[1]:.1f} |")
+        assert times[0] < 1.2 * times[1]

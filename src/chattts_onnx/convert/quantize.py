@@ -81,7 +81,7 @@ RECIPES: Mapping[str, QuantRecipe] = {
         QuantRecipe("fp16", _FP16, activations="float16", storage="float16"),
         QuantRecipe("int8", _ACOUSTIC, storage="float16"),
         QuantRecipe("int4", _INT4, storage="float16"),
-        QuantRecipe("int8-static", (*_ACOUSTIC[:2], ("*", "int8-static")), storage="float16", calibrated=True),
+        QuantRecipe("int8-static", (*_ACOUSTIC[:-1], ("*", "int8-static")), storage="float16", calibrated=True),
     )
 }
 """By the name that ``--precision`` takes."""
