@@ -29,6 +29,8 @@ _PIECE_SECONDS = 0.2
 """Ray's streams cost most per item, so an item carries this much sound."""
 _UPSCALE_DELAY = 5.0
 _DOWNSCALE_DELAY = 300.0
+_LOOK_BACK = 10.0
+_METRICS_INTERVAL = 2.0
 _REFRESH_SECONDS = 1.0
 
 
@@ -242,6 +244,8 @@ def _replicas(low: int, high: int, slots: int, args: Mapping[str, Any]) -> Dict[
             "target_ongoing_requests": float(args.get("target_ongoing_requests", max(1.0, 0.7 * slots))),
             "upscale_delay_s": float(args.get("upscale_delay_s", _UPSCALE_DELAY)),
             "downscale_delay_s": float(args.get("downscale_delay_s", _DOWNSCALE_DELAY)),
+            "look_back_period_s": float(args.get("look_back_period_s", _LOOK_BACK)),
+            "metrics_interval_s": float(args.get("metrics_interval_s", _METRICS_INTERVAL)),
         }
     }
 
