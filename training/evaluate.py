@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=16, help="per language")
     parser.add_argument("--temperature", type=float, default=0.3)
     parser.add_argument("--checkpoint", default="ema", choices=("ema", "model"))
+    parser.add_argument(
+        "--decoder", default="polished", choices=("polished", "gpt"), help="gpt: as the GPT stage left it"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     work = args.work
@@ -39,7 +42,7 @@ def main() -> None:
     state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
     model.load_state_dict(state[args.checkpoint])
     polish = work / "ckpt" / "polish.pt"
-    if polish.exists():
+    if polish.exists() and args.decoder == "polished":
         model.decoder.load_state_dict(torch.load(polish, map_location="cpu", weights_only=False)["ema_decoder"])
     model.eval()
     vocos = load_vocos(work)

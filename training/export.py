@@ -45,13 +45,13 @@ def text_rows(gpt: GPT, vocab: Dict[str, int]) -> Tensor:
     return table
 
 
-def export(work: Path, out: Path) -> None:
+def export(work: Path, out: Path, decoder: str = "polished") -> None:
     vocab = phonemes.vocabulary()
     model = build()
     state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
     model.load_state_dict(state["ema"])
     polish = work / "ckpt" / "polish.pt"
-    if polish.exists():
+    if polish.exists() and decoder == "polished":
         model.decoder.load_state_dict(torch.load(polish, map_location="cpu", weights_only=False)["ema_decoder"])
     gpt = model.gpt
     (out / "gpt").mkdir(parents=True, exist_ok=True)
@@ -121,8 +121,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".mini"))
     parser.add_argument("--out", type=Path, help="default WORK/export/asset")
+    parser.add_argument(
+        "--decoder", default="polished", choices=("polished", "gpt"), help="gpt: as the GPT stage left it"
+    )
     args = parser.parse_args()
-    export(args.work, args.out or args.work / "export" / "asset")
+    export(args.work, args.out or args.work / "export" / "asset", args.decoder)
 
 
 if __name__ == "__main__":

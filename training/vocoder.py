@@ -165,7 +165,7 @@ def train(args: argparse.Namespace) -> None:
         if (step + 1) % 25 == 0:
             log.write(step=step + 1, min=(spent + time.time() - began) / 60, **{k: v / 25 for k, v in sums.items()})
             sums = {}
-        if (step + 1) % 200 == 0:
+        if (step + 1) % 100 == 0:
             checkpoint(step + 1)
     checkpoint(step)
 
