@@ -144,7 +144,14 @@ def test_bad_options_are_told_before_anything_runs(tts: ChatTTS) -> None:
 
 def test_names_of_the_reference_are_understood(tts: ChatTTS) -> None:
     audio = tts.synthesize(
-        "你好", temperature=0.5, top_P=0.8, top_K=10, repetition_penalty=1.1, skip_refine_text=True, max_new_token=64, seed=1
+        "你好",
+        temperature=0.5,
+        top_P=0.8,
+        top_K=10,
+        repetition_penalty=1.1,
+        skip_refine_text=True,
+        max_new_token=64,
+        seed=1,
     )
     assert all(s.tokens <= 64 for s in audio.segments)
 

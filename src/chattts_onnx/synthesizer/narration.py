@@ -24,7 +24,7 @@ from chattts_onnx.config import Manifest
 from chattts_onnx.engine.generation import Generation
 from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams
 from chattts_onnx.engine.worker import EngineWorker
-from chattts_onnx.errors import RequestAbortedError, SynthesisError
+from chattts_onnx.errors import EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.script import Line
 from chattts_onnx.synthesizer.verdict import Band, judge
@@ -37,6 +37,8 @@ Float32 = npt.NDArray[np.float32]
 
 _STREAMS_PER_LINE = 16
 _REFINING = _STREAMS_PER_LINE - 1
+PATIENCE_SECONDS = 600.0
+"""How long a speech that has begun waits for a place; OpenAI's clients give up after as long."""
 TAKES_AHEAD = 4
 """Takes that run beside the one being told, where they do not depend on it."""
 
@@ -121,6 +123,9 @@ class Narration:
         self._running: List[Generation] = []
         self._upcoming: Deque[_Take] = deque()
         self._context = Context()
+        self._held_back: Optional[Line] = None
+        self._begun = False
+        self._lead_seconds = 0.0
         self.reports: List[SegmentReport] = []
         self.prompt_tokens = 0
         self.tokens = 0
@@ -161,6 +166,10 @@ class Narration:
             take = self._upcoming.popleft()
             line = take.line
             speed = self._options.speed * line.speed
+            if line.lead_ms:
+                self._lead_seconds = line.lead_ms / speed / 1000
+                silence = np.zeros(round(self._lead_seconds * manifest.audio.sample_rate), np.float32)
+                yield from chunk(post.push(silence), line)
             stretcher = TimeStretcher(manifest.audio.sample_rate, min(4.0, max(0.25, speed)))
             for samples in self._sound(take):
                 yield from chunk(post.push(joiner.push(stretcher.push(samples))), line)
@@ -182,27 +191,39 @@ class Narration:
         parallel = continuity == "none" or self._context.codes is not None
         limit = TAKES_AHEAD if parallel and continuity != "carry" else 1
         while len(self._upcoming) < limit:
-            line = next(self._script, None)
+            line = self._held_back or next(self._script, None)
+            self._held_back = None
             if line is None:
                 return
-            self._upcoming.append(self._first_take(line, self._fitting(self._context, line)))
+            # A speech that has begun waits for a place where a new one is refused; but while there is something to
+            # tell, it does not wait for what merely runs ahead.
+            urgent = not self._upcoming
+            patience = PATIENCE_SECONDS if urgent and self._begun else 0.0
+            try:
+                self._upcoming.append(self._first_take(line, self._fitting(self._context, line), patience))
+            except EngineOverloadedError:
+                if urgent:
+                    raise
+                self._held_back = line
+                return
+            self._begun = True
 
     def _fitting(self, context: Context, line: Line) -> Context:
         """``context`` if it and the line stay within what the model was taught, else nothing."""
         limit = self._parts.manifest.context_seconds
         return context if context.seconds + line.seconds <= limit else Context()
 
-    def _first_take(self, line: Line, context: Context) -> _Take:
+    def _first_take(self, line: Line, context: Context, patience: float) -> _Take:
         voice = self._voice if line.voice is None else self._parts.voices.get(line.voice)
-        spoken = self._refined(line) if self._refines() else line.spoken
-        return self._take(line, spoken, context, voice, attempt=0)
+        spoken = self._refined(line, patience) if self._refines() else line.spoken
+        return self._take(line, spoken, context, voice, attempt=0, patience=patience)
 
-    def _take(self, line: Line, spoken: str, context: Context, voice: Voice, *, attempt: int) -> _Take:
+    def _take(self, line: Line, spoken: str, context: Context, voice: Voice, *, attempt: int, patience: float) -> _Take:
         rate = self._parts.manifest.audio.tokens_per_second
         band = Band.of(line.seconds, rate)
         prompt = self._prompt(spoken, context, voice, band)
         params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
-        generation = self._submit(prompt, params)
+        generation = self._submit(prompt, params, patience)
         self.prompt_tokens += prompt.length
         return _Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
 
@@ -235,7 +256,7 @@ class Narration:
             return self._options.refine
         return self._parts.manifest.refines
 
-    def _refined(self, line: Line) -> str:
+    def _refined(self, line: Line, patience: float) -> str:
         """``line`` as the model would say it, with its own pauses and laughs."""
         tokenizer: Any = self._parts.tokenizer
         if not hasattr(tokenizer, "decode_refined"):
@@ -253,19 +274,19 @@ class Narration:
         params = SamplingParams.for_text(
             seed=self._seed, stream=_stream(line, _REFINING), greedy=self._options.sampling.greedy
         )
-        generation = self._submit(prompt, params)
+        generation = self._submit(prompt, params, patience)
         self.prompt_tokens += prompt.length
         outputs = [output.codes[:, 0] for output in self._outputs(generation)]
         drawn = np.concatenate(outputs) if outputs else np.zeros(0, np.int64)
         refined: str = tokenizer.decode_refined([int(i) for i in drawn])
         return refined if refined.strip() else line.spoken
 
-    def _submit(self, prompt: Prompt, params: SamplingParams) -> Generation:
+    def _submit(self, prompt: Prompt, params: SamplingParams, patience: float) -> Generation:
+        generation = self._parts.worker.submit(prompt, params, group=id(self), patience=patience)
         with self._lock:
-            if self._cancelled.is_set():
-                raise RequestAbortedError("the speech was cancelled")
-            generation = self._parts.worker.submit(prompt, params, group=id(self))
             self._running.append(generation)
+            if self._cancelled.is_set():
+                generation.abort()
         return generation
 
     def _outputs(self, generation: Generation) -> Iterator[Any]:
@@ -313,7 +334,9 @@ class Narration:
         """Repeat a take that has a problem, a bounded number of times; ``take`` then holds the best attempt."""
         candidates = [take]
         while self._problem(candidates[-1]) is not None and len(candidates) < self._options.max_attempts:
-            again = self._take(take.line, take.spoken, take.context, take.voice, attempt=len(candidates))
+            again = self._take(
+                take.line, take.spoken, take.context, take.voice, attempt=len(candidates), patience=PATIENCE_SECONDS
+            )
             self._collect(again)
             candidates.append(again)
         best = next((one for one in candidates if self._problem(one) is None), None)
@@ -341,8 +364,8 @@ class Narration:
                 text=take.line.text,
                 spoken=take.spoken,
                 text_span=take.line.span,
-                start=span[0] / rate,
-                end=span[1] / rate,
+                start=self._lead_seconds + span[0] / rate,
+                end=self._lead_seconds + span[1] / rate,
                 tokens=take.tokens,
                 prompt_tokens=take.prompt_tokens,
                 attempts=take.attempt + 1,

@@ -6,14 +6,14 @@ normalised on its own: an error of a rule stays inside its line, and a book is n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, List, Optional, Tuple
 
 from chattts_onnx.errors import EmptyTextError
 from chattts_onnx.speech import SpeechOptions
 from chattts_onnx.text.lexicon import Lexicon
 from chattts_onnx.text.segmenter import segment
-from chattts_onnx.text.utterances import Utterance, prepare
+from chattts_onnx.text.utterances import Utterance, iterate
 
 _OVERSIZE = 1.5
 """A line whose words turn out this much longer than the budget (a long number, read out) is cut again."""
@@ -36,10 +36,15 @@ class Line:
     """A voice asked for by SSML; None: the voice of the whole."""
     speed: float = 1.0
     """Pace asked for by SSML, on top of the pace of the whole."""
+    lead_ms: int = 0
+    """Silence before it, where nothing stands before that could carry a pause."""
 
 
 def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> Iterator[Line]:
-    """The lines of ``text``; what cannot be spoken (an emoji, a rule of dashes) gives no line of its own.
+    """The lines of ``text``, each made when it is asked for, so that a book starts as soon as a sentence.
+
+    What cannot be spoken (an emoji, a rule of dashes) gives no line; its pause goes to the line before it, or is the
+    ``lead_ms`` of the first.
 
     Args:
         text: plain text with tags, or SSML if ``options.ssml``.
@@ -47,39 +52,49 @@ def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> It
         max_seconds: budget of a line.
 
     Raises:
-        EmptyTextError: there is nothing to say.
+        EmptyTextError: there is nothing to say; raised before any line is given.
         InputError: SSML that cannot be read.
     """
-    lexicon = Lexicon(options.lexicon) if options.lexicon else None
+    lead_ms = 0
     index = 0
-    for passage in _passages(text, options):
-        try:
-            utterances = prepare(
-                passage.text,
-                language=options.language,
-                lexicon=lexicon,
-                normalization=options.normalize,
-                max_seconds=max_seconds,
-            )
-        except EmptyTextError:
-            if options.ssml:
-                continue
-            raise
-        for utterance in utterances:
-            for spoken, pause_ms, seconds in _cut_again(utterance, max_seconds):
-                yield Line(
-                    index=index,
-                    text=utterance.text,
-                    spoken=spoken,
-                    span=(passage.offset + utterance.start, passage.offset + utterance.end),
-                    pause_ms=pause_ms,
-                    seconds=seconds,
-                    voice=passage.voice,
-                    speed=passage.speed,
-                )
-                index += 1
-    if index == 0:
+    waiting: Optional[Line] = None  # until it is known whether a pause behind it belongs to it
+    for line in _lines(text, options, max_seconds):
+        if not line.spoken:
+            if waiting is None:
+                lead_ms += line.pause_ms
+            else:
+                waiting = replace(waiting, pause_ms=waiting.pause_ms + line.pause_ms)
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = replace(line, index=index, lead_ms=lead_ms)
+        lead_ms = 0
+        index += 1
+    if waiting is None:
         raise EmptyTextError
+    yield waiting
+
+
+def _lines(text: str, options: SpeechOptions, max_seconds: float) -> Iterator[Line]:
+    lexicon = Lexicon(options.lexicon) if options.lexicon else None
+    for passage in _passages(text, options):
+        utterances = iterate(
+            passage.text,
+            language=options.language,
+            lexicon=lexicon,
+            normalization=options.normalize,
+            max_seconds=max_seconds,
+        )
+        try:
+            for utterance in utterances:
+                for spoken, pause_ms, seconds in _cut_again(utterance, max_seconds):
+                    span = (passage.offset + utterance.start, passage.offset + utterance.end)
+                    yield Line(0, utterance.text, spoken, span, pause_ms, seconds, passage.voice, passage.speed)
+        except EmptyTextError:
+            # A passage of SSML may be a pause and nothing else; whether the whole says anything is judged above.
+            if not options.ssml:
+                raise
+            yield Line(0, passage.text, "", (passage.offset, passage.offset), passage.pause_ms, 0.0)
 
 
 @dataclass(frozen=True)
@@ -88,6 +103,7 @@ class _Passage:
     offset: int = 0
     voice: Optional[str] = None
     speed: float = 1.0
+    pause_ms: int = 0
 
 
 def _passages(text: str, options: SpeechOptions) -> List[_Passage]:
@@ -99,7 +115,7 @@ def _passages(text: str, options: SpeechOptions) -> List[_Passage]:
     offset = 0
     for span in parse_ssml(text):
         words = span.text + (f"[pause {span.pause_ms}ms]" if span.pause_ms else "")
-        passages.append(_Passage(words, offset, span.voice, span.rate or 1.0))
+        passages.append(_Passage(words, offset, span.voice, span.rate or 1.0, span.pause_ms))
         offset += len(words)
     return passages
 
@@ -107,5 +123,7 @@ def _passages(text: str, options: SpeechOptions) -> List[_Passage]:
 def _cut_again(utterance: Utterance, max_seconds: float) -> Iterator[Tuple[str, int, float]]:
     """The utterance, in pieces if its words turned out far longer than what was written."""
     parts = [part for part in segment(utterance.spoken, max_seconds=_OVERSIZE * max_seconds) if part.seconds > 0.0]
+    if not parts:
+        yield "", utterance.pause_ms, 0.0
     for part in parts:
         yield part.text.strip(), utterance.pause_ms if part is parts[-1] else part.pause_ms, part.seconds

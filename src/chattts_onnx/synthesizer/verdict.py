@@ -37,9 +37,7 @@ class Band:
         return cls(shortest, max(longest, shortest + 1))
 
 
-def judge(
-    codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_second: float
-) -> Optional[str]:
+def judge(codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_second: float) -> Optional[str]:
     """None if the take may be kept, else what is wrong with it in a few words.
 
     Args:
