@@ -79,17 +79,20 @@ def test_while_loading_alive_and_not_ready():
 
 
 def test_a_wedged_engine_is_noticed():
-    facade = SineFacade(step_seconds=0.01, chunks_per_segment=100)
-    with live_server(facade, slots=1, stall_seconds=0.3, watchdog_seconds=6.0) as server:
-        connection = server.raw(BODY)
+    facade = SineFacade(step_seconds=0.01, chunks_per_segment=10_000)
+    settings = {"slots": 1, "stall_seconds": 1.0, "watchdog_seconds": 6.0}
+    with live_server(facade, **settings) as server, server.raw(BODY) as connection:
+        lifecycle = server.context.lifecycle
         connection.recv(100)
-        assert httpx.get(server.url + "/readyz").status_code == 200
+        wait_until(lambda: lifecycle.ready()[0])
         facade.wedged.set()
-        wait_until(lambda: httpx.get(server.url + "/readyz").status_code == 503)
-        assert httpx.get(server.url + "/livez").status_code == 200
-        wait_until(lambda: httpx.get(server.url + "/livez").status_code == 503)
+        wait_until(lambda: not lifecycle.ready()[0])
+        assert lifecycle.alive()[0]
+        assert httpx.get(server.url + "/readyz").status_code == 503
+        wait_until(lambda: not lifecycle.alive()[0])
+        assert httpx.get(server.url + "/livez").status_code == 503
         facade.wedged.clear()
-        wait_until(lambda: httpx.get(server.url + "/readyz").status_code == 200)
+        wait_until(lambda: lifecycle.ready()[0] and lifecycle.alive()[0])
         connection.close()
         server.wait_idle()
 
