@@ -108,6 +108,8 @@ class Manifest:
     voice_statistics: Optional[str] = None
     """File (numpy ``.npz`` with ``mean`` and ``std``) to draw random voices from, or None: voices are then mixed
     from the model's own presets."""
+    default_voice: Optional[str] = None
+    """Name of the preset that speaks when none is asked for; None: the first."""
     refines: bool = True
     """Whether the model was taught to refine text (pauses, laughs, fillers)."""
     segment_seconds: float = 12.0

@@ -275,3 +275,10 @@ def test_of_a_model_directory(tiny_model: Path, tmp_path: Path) -> None:
         assert library.get(5) == library.get("5")
     library.add(voice("mine", 1, manifest.gpt.hidden_size))
     assert library.get("mine").width == manifest.gpt.hidden_size
+
+
+def test_the_models_choice_speaks_when_nobody_is_asked_for(model: Path, user: Path) -> None:
+    library = VoiceLibrary([model], WIDTH, user_directory=user, default_voice="bo")
+    assert library.get(None).name == "bo"
+    library.add(voice("default", 9))
+    assert library.get(None).name == "default"

@@ -24,7 +24,7 @@ PUBLISHED: Mapping[str, Any] = {
     "context_seconds": 24.0,
 }
 """What a checkpoint without ``asset/model.json`` is."""
-_OPTIONAL = ("n_fft", "voice_statistics")
+_OPTIONAL = ("n_fft", "voice_statistics", "default_voice")
 
 
 def find_assets(source: Path) -> Path:

@@ -182,6 +182,7 @@ class _Conversion:
             refines=bool(model["refines"]),
             segment_seconds=float(model["segment_seconds"]),
             context_seconds=float(model["context_seconds"]),
+            default_voice=model.get("default_voice"),
         ).save(self.work)
         self._step("done")
 

@@ -57,6 +57,7 @@ class VoiceLibrary:
         *,
         user_directory: Optional[Path] = None,
         code_limit: Optional[int] = None,
+        default_voice: Optional[str] = None,
     ) -> None:
         """List the directories.
 
@@ -66,12 +67,14 @@ class VoiceLibrary:
             statistics: Of its voice space; None: random voices are mixed from its presets.
             user_directory: Where `add` writes; its voices come before the model's of the same name.
             code_limit: Codes of a cloned voice must be below this: a code the model has no row for is not looked up.
+            default_voice: The preset that speaks when none is asked for; None: the first.
         """
         self._directories = [Path(directory) for directory in directories]
         self._hidden_size = hidden_size
         self._statistics = statistics
         self._user_directory = user_directory
         self._code_limit = code_limit
+        self._default_voice = default_voice
         self._presets: Dict[str, Voice] = {}
         self._own: Dict[str, Voice] = {}
         self.refresh()
@@ -92,6 +95,7 @@ class VoiceLibrary:
             statistics,
             user_directory=user_voice_directory() if user_directory is None else user_directory,
             code_limit=manifest.gpt.end_code,
+            default_voice=manifest.default_voice,
         )
 
     def refresh(self) -> None:
@@ -116,9 +120,10 @@ class VoiceLibrary:
         return name in self._own
 
     def default(self) -> Voice:
-        """The voice when none is asked for: the one called ``default``, else the model's first, else seed 0."""
-        if "default" in self:
-            return self._named("default")
+        """The voice when none is asked for: the user's ``default``, else the model's own choice, its first, or seed 0."""
+        for name in ("default", self._default_voice):
+            if name in self:
+                return self._named(str(name))
         return self._presets[min(self._presets)] if self._presets else self.sample(0)
 
     def __contains__(self, name: object) -> bool:
