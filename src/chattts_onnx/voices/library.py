@@ -120,7 +120,7 @@ class VoiceLibrary:
         return name in self._own
 
     def default(self) -> Voice:
-        """The voice when none is asked for: the user's ``default``, else the model's own choice, its first, or seed 0."""
+        """The voice when none is asked for: the user's ``default``, the model's choice, its first, or seed 0."""
         for name in ("default", self._default_voice):
             if name in self:
                 return self._named(str(name))
