@@ -7,12 +7,21 @@ from seeded random weights and need nothing but the ``convert`` extra.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict
 
 import numpy as np
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Python 3.8's asyncio leaves sockets of closed loops to the collector, in whatever test that then runs."""
+    if sys.version_info < (3, 9):
+        config.addinivalue_line("filterwarnings", "ignore:unclosed.*socket:ResourceWarning")
+        config.addinivalue_line("filterwarnings", "ignore:.*socket:pytest.PytestUnraisableExceptionWarning")
+
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 

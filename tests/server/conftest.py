@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-from pathlib import Path
 from typing import Any, AsyncIterator, Optional
 
 import httpx
@@ -41,13 +39,3 @@ async def client_of(app: Any, *, headers: Optional[dict] = None) -> AsyncIterato
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", headers=headers) as client:
         yield client
-
-
-def pytest_collection_modifyitems(items: Any) -> None:
-    """Python 3.8's asyncio leaves sockets of closed loops to the collector, which is not ours to fix."""
-    if sys.version_info >= (3, 9):
-        return
-    here = str(Path(__file__).parent)
-    for item in items:
-        if str(item.fspath).startswith(here):
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))

@@ -79,7 +79,7 @@ class Vocoder:
         self,
         lookahead_tokens: Optional[int] = None,
         *,
-        first_lookahead_tokens: int = 7,
+        first_lookahead_tokens: int = 8,
         first_chunk_tokens: int = 2,
         max_chunk_tokens: int = 24,
     ) -> VocoderStream:
