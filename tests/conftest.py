@@ -17,10 +17,10 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Python 3.8's asyncio leaves sockets of closed loops to the collector, in whatever test that then runs."""
+    """On Python 3.8 event loops and their sockets are left to the collector, in whatever test that then runs."""
     if sys.version_info < (3, 9):
-        config.addinivalue_line("filterwarnings", "ignore:unclosed.*socket:ResourceWarning")
-        config.addinivalue_line("filterwarnings", "ignore:.*socket:pytest.PytestUnraisableExceptionWarning")
+        config.addinivalue_line("filterwarnings", "ignore:unclosed (event loop|.*socket):ResourceWarning")
+        config.addinivalue_line("filterwarnings", "ignore:.*(socket|BaseEventLoop):pytest.PytestUnraisableExceptionWarning")
 
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"

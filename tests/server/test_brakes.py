@@ -66,7 +66,7 @@ def test_a_refusal_takes_less_than_50_ms_and_probes_less_than_100_ms_when_full()
                     begin = time.monotonic()
                     assert client.request(url=path, **request).status_code == status
                     taken.append(time.monotonic() - begin)
-                return sorted(taken)[-2]
+                return sorted(taken)[len(taken) // 2]
 
             # A busy machine is slow at everything; what an empty 404 takes is its share.
             busy = 4 * timed("/nothing", 404, method="GET")
