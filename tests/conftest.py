@@ -20,7 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """On Python 3.8 event loops and their sockets are left to the collector, in whatever test that then runs."""
     if sys.version_info < (3, 9):
         config.addinivalue_line("filterwarnings", "ignore:unclosed (event loop|.*socket):ResourceWarning")
-        config.addinivalue_line("filterwarnings", "ignore:.*(socket|BaseEventLoop):pytest.PytestUnraisableExceptionWarning")
+        config.addinivalue_line(
+            "filterwarnings", "ignore:.*(socket|BaseEventLoop):pytest.PytestUnraisableExceptionWarning"
+        )
 
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"

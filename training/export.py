@@ -97,7 +97,7 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
     )
     (out / "model.json").write_text(json.dumps({
         "name": "mini", "sample_rate": RATE, "hop_length": HOP, "n_fft": N_FFT,
-        "front_end": "phonemes", "default_voice": "heartbei", "refines": False,
+        "front_end": "phonemes", "default_voice": "heartbei", "refines": False, "continuity": "none",
         "segment_seconds": 9.0, "context_seconds": 10.0,
         "licence": "Apache-2.0",
         "source": f"trained by the project (training/README.md), {state['step']} steps",

@@ -110,6 +110,8 @@ class Manifest:
     from the model's own presets."""
     default_voice: Optional[str] = None
     """Name of the preset that speaks when none is asked for; None: the first."""
+    continuity: str = "carry"
+    """How segments of a long text follow one another when nothing is asked for: carry, anchor or none."""
     refines: bool = True
     """Whether the model was taught to refine text (pauses, laughs, fillers)."""
     segment_seconds: float = 12.0

@@ -45,9 +45,9 @@ class SpeechOptions:
     """0 to 9: the pace asked of the model, ``[speed_n]``."""
     speed: float = 1.0
     """0.25 to 4: exact time-stretching of the finished sound; the pitch stays."""
-    continuity: str = "carry"
+    continuity: Optional[str] = None
     """How a segment continues from the one before: ``carry`` (conditioned on the previous segment), ``anchor`` (all on
-    the first, decoded in parallel) or ``none``."""
+    the first, decoded in parallel) or ``none``. None: what the model does best, as its manifest says."""
     normalize: bool = True
     """Read numbers, dates, units and symbols as words."""
     language: Optional[str] = None
@@ -72,7 +72,7 @@ class SpeechOptions:
         _within("max_attempts", self.max_attempts, 1, 10)
         _within("lookahead_tokens", self.lookahead_tokens, 0, 1024)
         _within("seed", self.seed, 0, 2**63 - 1)
-        if self.continuity not in CONTINUITIES:
+        if self.continuity is not None and self.continuity not in CONTINUITIES:
             raise InputError(f"continuity {self.continuity!r} is not one of {', '.join(CONTINUITIES)}: use one of them")
         if self.language not in (None, "zh", "en"):
             raise InputError(f"language {self.language!r} is not supported: use zh, en or leave it out")

@@ -22,6 +22,7 @@ PUBLISHED: Mapping[str, Any] = {
     "refines": True,
     "segment_seconds": 12.0,
     "context_seconds": 24.0,
+    "continuity": "carry",
 }
 """What a checkpoint without ``asset/model.json`` is."""
 _OPTIONAL = ("n_fft", "voice_statistics", "default_voice")
@@ -59,6 +60,8 @@ def read_description(assets: Path) -> Mapping[str, Any]:
             raise CheckpointError(f"{path}: {key} is {value!r} where a positive number belongs: correct it")
     if model["front_end"] not in {"bert", "phonemes"}:
         raise CheckpointError(f"{path}: front_end is {model['front_end']!r} where bert or phonemes belongs: correct it")
+    if model["continuity"] not in {"carry", "anchor", "none"}:
+        raise CheckpointError(f"{path}: continuity is {model['continuity']!r}, not carry, anchor or none: correct it")
     return model
 
 

@@ -183,6 +183,7 @@ class _Conversion:
             segment_seconds=float(model["segment_seconds"]),
             context_seconds=float(model["context_seconds"]),
             default_voice=model.get("default_voice"),
+            continuity=str(model["continuity"]),
         ).save(self.work)
         self._step("done")
 

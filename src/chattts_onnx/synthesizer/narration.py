@@ -184,7 +184,7 @@ class Narration:
 
     def _refill(self, done: Optional[_Take]) -> None:
         """Start the takes that may run now; called at the start and whenever a take has its last code."""
-        continuity = self._options.continuity
+        continuity = self._options.continuity or self._parts.manifest.continuity
         if done is not None and (continuity == "carry" or (continuity == "anchor" and self._context.codes is None)):
             seconds = done.tokens / self._parts.manifest.audio.tokens_per_second
             self._context = Context(done.spoken, done.all_codes, seconds)
