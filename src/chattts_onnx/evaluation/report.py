@@ -29,7 +29,7 @@ def environment() -> Dict[str, Any]:
         "cores": available_cores(),
         "instructions": _instructions(),
         "memory_gib": _memory_gib(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
