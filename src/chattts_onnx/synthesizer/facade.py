@@ -46,6 +46,8 @@ class SpeechStream:
         return self
 
     def __next__(self) -> AudioChunk:
+        if self._closed:
+            raise StopIteration
         try:
             return next(self._chunks)
         except RequestAbortedError:
