@@ -47,7 +47,8 @@ def train(work: Path, steps: int, size: int, frames: int, lr: float, limit: floa
     if path.exists():
         state = torch.load(path, map_location=dev, weights_only=False)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # not where training.restore made the checkpoint
+            optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
     log = Log(work / "log" / "codec.jsonl")
     rng = np.random.default_rng(start)

@@ -1,8 +1,9 @@
 """Longer clips with pauses, cut and pasted from finished ones: `python -m training.compose --work DIR`.
 
 Teachers give no `[uv_break]` or `[lbreak]`; two or three clips of a voice joined by silence do. They
-also teach segments of 8 to 12 s and a change of language in mid-text, and look exactly like a
-zero-shot prompt followed by new text, so cloning needs no training of its own.
+also teach segments of 8 to 12 s and a change of language in mid-text. With the tag of pace moved to
+where the last clip begins, they are a transcript, its speech and new text (`gpt_data`): what cloning and
+reading on from the segment before look like.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ SILENCE = {"[uv_break]": (8, 14), "[lbreak]": (24, 34), "": (2, 8)}  # frames of
 
 
 def join(work: Path, rows: List[Dict[str, Any]], rng: np.random.Generator) -> Dict[str, Any]:
-    """One clip of several: tokens, frames and audio."""
+    """One clip of several: tokens, frames, audio, and `split`, how many tokens stand before the last clip's."""
     tokens: List[str] = []
     frames: List[int] = [LEAD]
+    split = 0
     pieces: List[np.ndarray] = []
     for k, row in enumerate(rows):
         audio, _ = soundfile.read(work / "corpus" / "audio" / row["file"], dtype="int16")
@@ -36,6 +38,7 @@ def join(work: Path, rows: List[Dict[str, Any]], rng: np.random.Generator) -> Di
         else:
             frames[0] = lead
         if k + 1 == len(rows):
+            split = len(tokens)
             tokens += own
             frames += lens[1:]
             pieces.append(audio)
@@ -57,7 +60,7 @@ def join(work: Path, rows: List[Dict[str, Any]], rng: np.random.Generator) -> Di
             frames[-1] += rest + gap
         pieces += [audio, np.zeros(gap * FRAME, np.int16)]
     audio = np.concatenate(pieces)
-    return {"tokens": tokens, "frames": frames, "audio": audio}
+    return {"tokens": tokens, "frames": frames, "audio": audio, "split": split}
 
 
 def main() -> None:

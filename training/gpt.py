@@ -145,8 +145,9 @@ def train(args: argparse.Namespace) -> None:
         state = torch.load(path, map_location=dev, weights_only=False)
         model.load_state_dict(state["model"])
         ema.load_state_dict(state["ema"])
-        muon.load_state_dict(state["muon"])
-        adam.load_state_dict(state["adam"])
+        if "muon" in state:  # not where training.restore made the checkpoint
+            muon.load_state_dict(state["muon"])
+            adam.load_state_dict(state["adam"])
         step, spent = state["step"], state["spent"]
     else:
         sample = np.concatenate(

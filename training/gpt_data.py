@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -60,9 +60,17 @@ class Item:
             return np.minimum(np.searchsorted(ends, at, side="right"), len(ends) - 1) + 2
 
         self.low, self.mid, self.high = find(steps), find(steps + data.STEP // 2), find(steps + data.STEP - 1)
+        self.split = int(row.get("split", 0))
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.codes)
+
+    def continued(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Prompt ids and spans with the tag of pace between transcript and text, where the published template has it."""
+        cut = 3 + self.split
+        ids = np.concatenate((self.ids[:2], self.ids[3:cut], self.ids[2:3], self.ids[cut:]))
+        low, mid, high = (x - ((x >= 3) & (x < cut)) for x in (self.low, self.mid, self.high))
+        return ids, low, mid, high
 
 
 class Corpus:
@@ -117,6 +125,8 @@ def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, 
     mel = np.zeros((rows, MELS, 2 * frames), np.float32)
     for b, item in enumerate(items):
         prompt, lo, mid, hi = item.ids, item.low, item.mid, item.high
+        if noise and item.split and rng.random() < 0.6:
+            prompt, lo, mid, hi = item.continued()
         if noise and rng.random() < 0.06:  # a tag that changes nothing must be heard as nothing
             k = int(rng.integers(3, len(prompt)))
             prompt = np.insert(prompt, k, vocab[NOOPS[rng.integers(len(NOOPS))]])

@@ -19,11 +19,18 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(dev: torch.device) -> ContextManager[Any]:
-    """bfloat16 where it pays: GPUs, and CPUs with AVX512-BF16 or AMX (here fp32 matmuls ran 4 to 10 times slower)."""
+def quick_bfloat16(dev: torch.device) -> bool:
+    """Whether bfloat16 pays: on GPUs, and on CPUs with AVX-512 (AVX512-BF16 or AMX, where it was 4 to 10 times faster).
+
+    With AVX2 alone it is emulated, several times slower than float32. MINI_FP32 switches it off everywhere.
+    """
     if os.environ.get("MINI_FP32"):
-        return contextlib.nullcontext()
-    return torch.autocast(dev.type, torch.bfloat16)
+        return False
+    return dev.type != "cpu" or "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+def autocast(dev: torch.device) -> ContextManager[Any]:
+    return torch.autocast(dev.type, torch.bfloat16) if quick_bfloat16(dev) else contextlib.nullcontext()
 
 
 def seed_all(seed: int) -> None:
@@ -63,9 +70,9 @@ class Log:
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz iteration towards the nearest semi-orthogonal matrix, in bfloat16."""
+    """Newton-Schulz iteration towards the nearest semi-orthogonal matrix."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
+    x = g.bfloat16() if quick_bfloat16(g.device) else g.float()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from . import data
-from .discriminators import Discriminators
+from .discriminators import Discriminators, loss_generator, loss_real_fake
 from .nets import HOP, MelSpectrogram, Vocos
 from .tools import Log, autocast, cosine, device, save, seed_all
 
@@ -140,15 +140,16 @@ def train(args: argparse.Namespace) -> None:
         out, audio = out[:, edge:-edge], audio[:, edge:-edge]
         stft, mel80 = spectral(out, audio)
         parts = {"stft": stft, "mel": mel80, "mel_in": mel_loss}
-        loss = stft + 2 * mel80 + 2 * mel_loss
+        loss = stft + 2 * mel80 + args.mel * mel_loss
         if judge and judge_optimizer:
+            jury = judge.jury()
             with autocast(dev):
-                d_loss = judge.loss_real_fake(audio, out.detach())
+                d_loss, goals = loss_real_fake(jury, audio, out.detach())
             judge_optimizer.zero_grad()
             d_loss.backward()
             judge_optimizer.step()
             with autocast(dev):
-                adversarial, feature = judge.loss_generator(audio, out)
+                adversarial, feature = loss_generator(jury, goals, out)
             loss = loss + args.gan * (adversarial + 2 * feature)
             parts.update(d=d_loss, adv=adversarial, feat=feature)
         optimizer.zero_grad()
@@ -180,6 +181,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--polish", action="store_true", help="stage 2, needs a trained GPT")
     parser.add_argument("--gan", type=float, default=0.0, help="weight of the adversarial loss")
+    parser.add_argument("--mel", type=float, default=2.0, help="weight of the distance of Decoder's mel")
     parser.add_argument("--fresh", action="store_true", help="restart the schedule, keep the weights")
     train(parser.parse_args())
 
