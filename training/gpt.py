@@ -136,6 +136,8 @@ def train(args: argparse.Namespace) -> None:
     matrices = [p for n, p in model.named_parameters() if n.startswith("gpt.layers") and p.dim() == 2]
     known = {id(p) for p in matrices}
     others = [p for n, p in model.named_parameters() if id(p) not in known and p.requires_grad]
+    if args.polished:
+        model.decoder.requires_grad_(False)
     muon = Muon(matrices, lr=args.muon)
     adam = torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     ema = copy.deepcopy(model)
@@ -149,6 +151,10 @@ def train(args: argparse.Namespace) -> None:
             muon.load_state_dict(state["muon"])
             adam.load_state_dict(state["adam"])
         step, spent = state["step"], state["spent"]
+        if args.polished:
+            polished = torch.load(work / "ckpt" / "polish.pt", map_location=dev, weights_only=False)["ema_decoder"]
+            for m in (model, ema):
+                m.decoder.load_state_dict(polished)
     else:
         sample = np.concatenate(
             [i.mel[:, ::7].astype(np.float32) for i in corpus.items[:: max(1, len(corpus.items) // 300)]], 1
@@ -239,6 +245,9 @@ def main() -> None:
     parser.add_argument("--short", type=int, default=150, help="steps on short clips only at the start")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument(
+        "--polished", action="store_true", help="after the polish: its Decoder stays, hidden states fit it"
+    )
     parser.add_argument("--meet", type=int, default=6, help="steps between the ranks' averages (RANK, WORLD)")
     parser.add_argument("--save", type=float, default=120.0, help="seconds between checkpoints")
     args = parser.parse_args()

@@ -66,7 +66,7 @@ class Item:
         return len(self.ids) + len(self.codes)
 
     def continued(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Prompt ids and spans with the tag of pace between transcript and text, where the published template has it."""
+        """Prompt ids and spans with the tag of pace between transcript and text, as in the published template."""
         cut = 3 + self.split
         ids = np.concatenate((self.ids[:2], self.ids[3:cut], self.ids[2:3], self.ids[cut:]))
         low, mid, high = (x - ((x >= 3) & (x < cut)) for x in (self.low, self.mid, self.high))

@@ -62,7 +62,9 @@ def blocks(graph: Graph, source: str, modules: nn.ModuleList, target: str) -> Di
 def stack(graph: Graph, scope: str, module: Any) -> Dict[str, Tensor]:
     """A `ConvStack`, under its own name."""
     out = {
-        f"{scope}.conv_in.{i}.{kind}": graph[f"{scope}/conv_in.{i}.{kind}"] for i in (0, 2) for kind in ("weight", "bias")
+        f"{scope}.conv_in.{i}.{kind}": graph[f"{scope}/conv_in.{i}.{kind}"]
+        for i in (0, 2)
+        for kind in ("weight", "bias")
     }
     out.update(blocks(graph, f"{scope}/blocks", module.decoder_block, f"{scope}.decoder_block"))
     out[f"{scope}.conv_out.weight"] = graph.linear(f"{scope}/conv_out")[:, :, None]
@@ -110,7 +112,9 @@ def restore_gpt(model: Path, coef: Tensor) -> Dict[str, Tensor]:
     for book, table in enumerate(graph["embed/emb_code"].chunk(BOOKS)):
         gpt[f"emb_code.{book}.weight"] = table
     voices = [json.loads((model / "voices" / f"{name}.json").read_text("utf-8"))["embedding"] for name in VOICES]
-    gpt["voice.weight"] = torch.stack([torch.from_numpy(np.frombuffer(base64.b64decode(v), "<f4").copy()) for v in voices])
+    gpt["voice.weight"] = torch.stack(
+        [torch.from_numpy(np.frombuffer(base64.b64decode(v), "<f4").copy()) for v in voices]
+    )
     for i in range(net.gpt.cfg.layers):
         at, to = f"layers.{i}/", f"layers.{i}."
         for name in ("input_layernorm", "post_attention_layernorm"):

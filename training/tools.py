@@ -58,15 +58,15 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a", encoding="utf-8")
+        self.path = path
 
     def write(self, **values: Any) -> None:
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
         row["at"] = int(time.time())
         line = json.dumps(row, ensure_ascii=False)
         print(line, flush=True)
-        self.file.write(line + "\n")
-        self.file.flush()
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:

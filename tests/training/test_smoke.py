@@ -52,7 +52,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import codec, compose, export, gpt, vocoder
+    from training import codec, compose, export, gpt, restore, vocoder
 
     common = ("--work", str(work))
     _run(monkeypatch, compose, *common, "--count", "4")
@@ -61,6 +61,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, gpt, *common, "--steps", "4", "--tokens", "512", "--short", "2")  # resumed
     _run(monkeypatch, vocoder, *common, "--steps", "2", "--batch", "2", "--frames", "24")
     _run(monkeypatch, vocoder, *common, "--steps", "2", "--batch", "2", "--frames", "24", "--polish", "--gan", "0.1")
+    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     _run(monkeypatch, export, *common)
 
     assets = work / "export" / "asset"
@@ -91,3 +92,25 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     assert len(voices) >= 4
     for tensors in (embed, trunk, decoder, dvae, vocos):
         assert all(np.isfinite(v).all() for v in tensors.values())
+
+    # What a converted model holds is enough to go on: what is restored from it converts to the same weights.
+    import shutil
+
+    import onnx
+
+    from chattts_onnx.convert.package import convert
+
+    again = work / "again"
+    convert(work / "export", work / "model", "fp32")
+    _run(monkeypatch, restore, "--work", str(again), "--model", str(work / "model"))
+    _run(monkeypatch, export, "--work", str(again))
+    convert(again / "export", work / "second", "fp32")
+    for name in ("gpt", "decoder", "dvae_decoder", "dvae_encoder", "vocos"):
+        first, second = (onnx.load(str(work / folder / f"{name}.onnx")).graph for folder in ("model", "second"))
+        for one, other in zip(first.initializer, second.initializer):
+            a, b = onnx.numpy_helper.to_array(one), onnx.numpy_helper.to_array(other)
+            assert one.name == other.name
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=f"{name} {one.name}")
+    for folder in ("corpus", "codes"):
+        shutil.copytree(work / folder, again / folder)
+    _run(monkeypatch, gpt, "--work", str(again), "--steps", "6", "--tokens", "512", "--short", "2")
