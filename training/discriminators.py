@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 Features = List[Tensor]
+GAIN = 12.0  # speech has an RMS of 0.05 to 0.1: at its own scale the judges' first layers learn nothing for hundreds of steps
 
 
 class Period(nn.Module):
@@ -23,7 +24,7 @@ class Period(nn.Module):
         self.last = weight_norm(nn.Conv1d(sizes[-1], 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tuple[Tensor, Features]:
-        x = F.pad(x, (0, -x.shape[-1] % self.period)).unflatten(-1, (-1, self.period))
+        x = F.pad(GAIN * x, (0, -x.shape[-1] % self.period)).unflatten(-1, (-1, self.period))
         x = x.transpose(1, 2).reshape(-1, 1, x.shape[1])
         features = []
         for conv in self.convs:
@@ -48,7 +49,7 @@ class Resolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tuple[Tensor, Features]:
         spec = torch.stft(x.float(), self.n_fft, self.hop, window=self.window, return_complex=True)
-        x = torch.log1p(10 * torch.sqrt(spec.real.square() + spec.imag.square() + 1e-7))[:, None]
+        x = 0.5 + 0.2 * torch.log(spec.real.square() + spec.imag.square() + 1e-6)[:, None]  # about -2 to 2
         features = []
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.1)
@@ -57,18 +58,21 @@ class Resolution(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Five periods and two resolutions, of which each step asks a few: they cost far more than what they judge."""
+    """Three periods and three resolutions, of which each step asks a few: they cost far more than what they judge.
+
+    The fine resolutions learn at once (a short vocoder blurs between the harmonics), the periods ten times slower.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.periods = nn.ModuleList(Period(p) for p in (2, 3, 5, 7, 11))
-        self.resolutions = nn.ModuleList((Resolution(1024, 256), Resolution(512, 128)))
+        self.periods = nn.ModuleList(Period(p) for p in (2, 3, 5))
+        self.resolutions = nn.ModuleList(Resolution(n, n // 4) for n in (2048, 1024, 512))
 
-    def jury(self, periods: int = 2, resolutions: int = 1) -> List[nn.Module]:
-        """A random choice of them."""
+    def jury(self) -> List[nn.Module]:
+        """One period and two resolutions, drawn anew each time."""
         return [
             parts[i]
-            for parts, count in ((self.periods, periods), (self.resolutions, resolutions))
+            for parts, count in ((self.periods, 1), (self.resolutions, 2))
             for i in torch.randperm(len(parts))[:count].tolist()
         ]
 

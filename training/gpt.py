@@ -151,7 +151,7 @@ def train(args: argparse.Namespace) -> None:
             muon.load_state_dict(state["muon"])
             adam.load_state_dict(state["adam"])
         step, spent = state["step"], state["spent"]
-        if args.polished:
+        if args.polished and (work / "ckpt" / "polish.pt").exists():
             polished = torch.load(work / "ckpt" / "polish.pt", map_location=dev, weights_only=False)["ema_decoder"]
             for m in (model, ema):
                 m.decoder.load_state_dict(polished)

@@ -23,6 +23,8 @@ from .nets import HOP, MelSpectrogram, Vocos
 from .tools import Log, autocast, cosine, device, save, seed_all
 
 VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
+JUDGE_RATE = 1.5e-3
+LOOK_ON = 60  # steps
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
 
 
@@ -98,7 +100,8 @@ def train(args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(params, lr=args.lr, betas=(0.8, 0.99), weight_decay=0.01)
     start, spent = 0, 0.0
     judge = Discriminators().to(dev) if args.gan else None
-    judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=args.lr, betas=(0.8, 0.99)) if judge else None
+    judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=JUDGE_RATE, betas=(0.8, 0.99)) if judge else None
+    heard = False  # judges that start from nothing look on first, or they would only add noise
     if path.exists():
         state = torch.load(path, map_location=dev, weights_only=False)
         vocos.load_state_dict(state["model"])
@@ -109,10 +112,12 @@ def train(args: argparse.Namespace) -> None:
             feeder.decoder.load_state_dict(state["decoder"])
         if judge and state.get("judge"):
             judge.load_state_dict(state["judge"])
+            heard = True
     elif judge and args.polish:  # the judges of stage 1 know the voice already
         first = torch.load(work / "ckpt" / "vocos.pt", map_location=dev, weights_only=False)
         if first.get("judge"):
             judge.load_state_dict(first["judge"])
+            heard = True
     ema = {k: v.detach().clone() for k, v in vocos.state_dict().items()}
     ema_decoder = {k: v.detach().clone() for k, v in feeder.decoder.state_dict().items()} if feeder else {}
     log = Log(work / "log" / ("polish.jsonl" if args.polish else "vocoder.jsonl"))
@@ -148,6 +153,8 @@ def train(args: argparse.Namespace) -> None:
             judge_optimizer.zero_grad()
             d_loss.backward()
             judge_optimizer.step()
+            if not heard and step - start < LOOK_ON:
+                continue
             with autocast(dev):
                 adversarial, feature = loss_generator(jury, goals, out)
             loss = loss + args.gan * (adversarial + 2 * feature)
