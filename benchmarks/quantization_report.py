@@ -69,6 +69,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--fidelity-limit", type=int, default=200, help="sequences compared with fp32")
     parser.add_argument("--eval-limit", type=int, default=None, help="sentences per language (default: all)")
     parser.add_argument("--quality", nargs="+", default=[], help="distill-mos, dnsmos (development only)")
+    parser.add_argument("--quality-python", default=None, metavar="PATH", help="a Python that has torch and distillmos")
+    parser.add_argument("--listen-threads", type=int, default=1, help="cores of the recogniser")
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--no-listening", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
@@ -127,6 +129,8 @@ def _eval_arguments(directories: Dict[str, Path], args: argparse.Namespace) -> a
     options += ["--limit", str(args.eval_limit)] if args.eval_limit else []
     options += ["--threads", str(args.threads)] if args.threads else []
     options += ["--quality", *args.quality] if args.quality else []
+    options += ["--quality-python", args.quality_python] if args.quality_python else []
+    options += ["--listen-threads", str(args.listen_threads)]
     return parser.parse_args(options)
 
 
@@ -184,6 +188,8 @@ def _command_line() -> str:
     for position, argument in enumerate(hidden[:-1]):
         if argument in ("--work", "--json"):
             hidden[position + 1] = Path(hidden[position + 1]).name
+        if argument == "--quality-python":
+            hidden[position + 1] = "PYTHON"
     return shlex.join(["python", "benchmarks/quantization_report.py", *hidden])
 
 
