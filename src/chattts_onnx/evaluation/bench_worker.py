@@ -167,9 +167,9 @@ class Subject:
         """Latency of requests that arrive at ``times`` (seconds) and speak ``lengths`` tokens each.
 
         Args:
-            batching: ``padded``, a dynamic batcher: collect up to ``batch`` requests for ``window`` seconds, pad prompts and
-                speech to the longest, answer all when that ends and only then look at the next. ``static``: likewise
-                without padding: each row leaves when it ends. ``continuous``: each joins at once.
+            batching: ``padded``, a dynamic batcher: collect up to ``batch`` requests for ``window`` seconds, pad
+                prompts and speech to the longest, answer all when that ends and only then look at the next.
+                ``static``: likewise without padding, each row leaves when it ends. ``continuous``: each joins at once.
             batch: rows.
             times: of arrival, ascending.
             lengths: decode steps of each request.
