@@ -117,12 +117,13 @@ def _limits(report: Dict[str, Any]) -> str:
         moved = limits["weight_bytes"] + low * limits["cache_bytes_per_row"]
         operations = 2 * high * limits["multiplications_per_row"] * rates[high]
         integer = limits["int8_operations_per_second"]
+        read = steps[str(low)]["read_bytes_per_second"]
         rows.append(
             [
                 label,
                 f"{limits['weight_bytes'] / 1e6:.0f}",
-                f"{limits['read_bytes_per_second'] / 1e9:.1f}",
-                f"{100 * rates[low] * moved / limits['read_bytes_per_second']:.0f} %",
+                f"{read / 1e9:.1f}",
+                f"{100 * rates[low] * moved / read:.0f} %",
                 f"{limits['float_operations_per_second'] / 1e9:.0f}",
                 f"{integer / 1e9:.0f}" if integer else "",
                 f"{100 * operations / limits['float_operations_per_second']:.0f} %",
