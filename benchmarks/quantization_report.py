@@ -27,6 +27,8 @@ from chattts_onnx.evaluation.sentences import CALIBRATION_TEXTS, read_sentences
 from chattts_onnx.session import Recorder
 
 PRECISIONS = ("fp32", "int8", "int4", "int8-static")
+RANDOM_TEXTS = 6
+"""Texts recorded of a generated model, whose noise ends only where it must."""
 
 
 def main() -> None:
@@ -44,7 +46,7 @@ def main() -> None:
             )
         if not args.no_speed:
             entry["bench"] = measure(_bench_arguments(directories, args))
-        if name != "random-full" and not args.no_listening:
+        if not name.startswith("random-") and not args.no_listening:
             entry["evaluation"] = evaluate(_eval_arguments(directories, args))
         sections.append(_section(name, entry))
     text = "\n\n".join([environment_line(report["environment"]), *sections])
@@ -67,8 +69,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--calibration-limit", type=int, default=None, help="texts recorded (default: all 200)")
     parser.add_argument("--fidelity-limit", type=int, default=200, help="sequences compared with fp32")
-    parser.add_argument("--eval-limit", type=int, default=None, help="sentences per language (default: all)")
+    parser.add_argument("--sentences", type=int, default=None, help="spoken and heard per language (default: all)")
     parser.add_argument("--quality", nargs="+", default=[], help="distill-mos, dnsmos (development only)")
+    parser.add_argument("--quality-python", default=None, metavar="PATH", help="a Python that has torch and distillmos")
+    parser.add_argument("--listen-threads", type=int, default=1, help="cores of the recogniser")
     parser.add_argument("--no-speed", action="store_true")
     parser.add_argument("--no-listening", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
@@ -105,7 +109,8 @@ def _convert_all(name: str, checkpoint: Path, args: argparse.Namespace) -> Dict[
 def _calibration(name: str, fp32: Path, args: argparse.Namespace) -> Path:
     path: Path = args.work / f"{name}-calibration.npz"
     if not path.is_file():
-        sentences = spread(read_sentences(CALIBRATION_TEXTS), args.calibration_limit)
+        limit = RANDOM_TEXTS if name.startswith("random-") else args.calibration_limit
+        sentences = spread(read_sentences(CALIBRATION_TEXTS), limit)
         record(str(fp32), sentences, seed=args.seed, threads=args.threads).save(path)
     return path
 
@@ -124,9 +129,11 @@ def _eval_arguments(directories: Dict[str, Path], args: argparse.Namespace) -> a
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     options = ["--model", *(str(directory) for directory in directories.values()), "--seed", str(args.seed)]
-    options += ["--limit", str(args.eval_limit)] if args.eval_limit else []
+    options += ["--limit", str(args.sentences)] if args.sentences else []
     options += ["--threads", str(args.threads)] if args.threads else []
     options += ["--quality", *args.quality] if args.quality else []
+    options += ["--quality-python", args.quality_python] if args.quality_python else []
+    options += ["--listen-threads", str(args.listen_threads)]
     return parser.parse_args(options)
 
 
@@ -184,6 +191,8 @@ def _command_line() -> str:
     for position, argument in enumerate(hidden[:-1]):
         if argument in ("--work", "--json"):
             hidden[position + 1] = Path(hidden[position + 1]).name
+        if argument == "--quality-python":
+            hidden[position + 1] = "PYTHON"
     return shlex.join(["python", "benchmarks/quantization_report.py", *hidden])
 
 

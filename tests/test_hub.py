@@ -16,6 +16,7 @@ from chattts_onnx.cli import main
 from chattts_onnx.config import sha256_of
 from chattts_onnx.errors import DownloadError, InputError, ModelNotFoundError
 from chattts_onnx.hub import (
+    GPU_PRECISIONS,
     PUBLISHED_FILES,
     PublishedFile,
     cache_directory,
@@ -461,9 +462,13 @@ def test_the_pulled_model_is_preferred_to_the_shipped_one(tmp_path: Path, monkey
     assert resolve_model().path == int8
     assert resolve_model().description == "chattts (pulled, int8)"
     assert resolve_model(None, "fp32").path == fp32
+    fp16 = place(models / "chattts-fp16", "fp16")
+    assert resolve_model().path == int8
+    assert resolve_model(prefer=GPU_PRECISIONS).path == fp16
+    assert resolve_model("mini", prefer=GPU_PRECISIONS).path == mini
     assert resolve_model("mini").path == mini
     assert resolve_model("2noise/chattts", "fp32").path == fp32
-    with pytest.raises(ModelNotFoundError, match="here as int8, fp32, not as int4"):
+    with pytest.raises(ModelNotFoundError, match="here as int8, fp16, fp32, not as int4"):
         resolve_model("chattts", "int4")
     with pytest.raises(ModelNotFoundError, match="no model of precision int4"):
         resolve_model(None, "int4")

@@ -171,6 +171,22 @@ def test_half_precision_on_the_cpu_is_warned_about(caplog) -> None:
     assert "--precision int8" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("device", "providers", "half"),
+    [
+        ("cuda:1", ["CUDAExecutionProvider", "CPUExecutionProvider"], True),
+        ("auto", ["DmlExecutionProvider", "CPUExecutionProvider"], True),
+        ("auto", ["CPUExecutionProvider"], False),
+        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], False),
+        ("cuda", ["CPUExecutionProvider"], False),  # opening the model says what is missing
+        ("nonsense", ["CPUExecutionProvider"], False),
+    ],
+)
+def test_devices_that_compute_in_half_precision(device, providers, half, monkeypatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    assert session.computes_half(device) is half
+
+
 def test_recorder_keeps_copies_and_reads_back_what_it_wrote(tiny_model, tmp_path) -> None:
     recorder = Recorder(limit=2)
     opened = recorder.wrap("vocos", create_session(Manifest.load(tiny_model).path(tiny_model, "vocos"), threads=1))

@@ -40,6 +40,7 @@ _PACKAGES: Mapping[str, str] = {
     "coreml": "onnxruntime",
     "openvino": "onnxruntime-openvino",
 }
+_HALF = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "DmlExecutionProvider")
 # Devices whose gain does not depend on static shapes; the others are taken only when named.
 _AUTO = ("cuda", "directml")
 
@@ -178,6 +179,17 @@ def resolve_providers(device: str, available: Sequence[str]) -> List[str]:
         package = _PACKAGES[kind]
         raise InputError(f"{purpose} needs the package {package!r}: pip uninstall onnxruntime; pip install {package}")
     return [name for name in wanted if name in available]
+
+
+def computes_half(device: str) -> bool:
+    """Whether the device computes in float16 itself, as GPUs do; False for what is unknown or not installed."""
+    import onnxruntime
+
+    try:
+        first = resolve_providers(device, onnxruntime.get_available_providers())[0]
+    except (InputError, MissingExtraError):
+        return False
+    return first in _HALF
 
 
 def require_runtime(minimum: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chattts_onnx.errors import InputError
 from chattts_onnx.evaluation import bench
 from chattts_onnx.evaluation.bench_report import environment_text, picture, tables
-from chattts_onnx.evaluation.bench_run import BenchmarkError, Child, measure
+from chattts_onnx.evaluation.bench_run import BATCHINGS, BenchmarkError, Child, measure
 from chattts_onnx.evaluation.bench_worker import Clock, Subject, serve
 
 
@@ -61,10 +61,11 @@ def test_speech_through_the_public_interface_has_sound(subject):
     assert result["tokens"] >= 2
 
 
-@pytest.mark.parametrize("static", [True, False])
-def test_arrivals_are_all_served_and_none_before_it_came(subject, static):
+@pytest.mark.parametrize("batching", BATCHINGS)
+def test_arrivals_are_all_served_and_none_before_it_came(subject, batching):
     times = [0.0, 0.01, 0.5, 0.51, 0.52]
-    result = subject.arrivals(static=static, batch=4, times=times, lengths=[3, 9, 3, 5, 7], context=8, window=0.05)
+    lengths, contexts = [3, 9, 3, 5, 7], [8, 9, 4, 8, 8]
+    result = subject.arrivals(batching=batching, batch=4, times=times, lengths=lengths, contexts=contexts, window=0.05)
     assert len(result["latencies"]) == 5
     assert all(latency > 0 for latency in result["latencies"])
     assert result["wall_seconds"] >= times[-1]
@@ -72,10 +73,17 @@ def test_arrivals_are_all_served_and_none_before_it_came(subject, static):
 
 def test_a_static_batch_makes_the_late_wait_for_all_of_the_early(subject):
     """One long request first, a short one just behind it: only continuous batching lets the short one go."""
-    plan = {"batch": 1 + 1, "times": [0.0, 0.06], "lengths": [200, 2], "context": 8, "window": 0.05}
-    static = subject.arrivals(static=True, **plan)["latencies"]
-    continuous = subject.arrivals(static=False, **plan)["latencies"]
+    plan = {"batch": 2, "times": [0.0, 0.06], "lengths": [200, 2], "contexts": [8, 8], "window": 0.05}
+    static = subject.arrivals(batching="static", **plan)["latencies"]
+    continuous = subject.arrivals(batching="continuous", **plan)["latencies"]
     assert continuous[1] < static[1]
+
+
+def test_a_padded_batch_answers_all_its_rows_when_the_longest_ends(subject):
+    plan = {"batch": 2, "times": [0.0, 0.0], "lengths": [100, 2], "contexts": [8, 8], "window": 0.05}
+    first, second = subject.arrivals(batching="padded", **plan)["latencies"]
+    assert second == pytest.approx(first, rel=0.01)
+    assert subject.arrivals(batching="static", **plan)["latencies"][1] < 0.5 * second
 
 
 def test_parts_add_up_to_something_for_every_part(subject):

@@ -23,6 +23,8 @@ FloatArray = npt.NDArray[np.float32]
 _GROWTH = 1.5
 """Tokens waited for while a chunk plays, over the tokens in it: no gap at a real-time factor below 1 / 1.5."""
 _LOOKAHEAD_STEP_TOKENS = 1
+_REACH_TOKENS = 8
+"""Context to either side with which an approximate mel frame is final, at least."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class VocoderStream:
         exact = mel.frames + config.vocos_context
         self._full_lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens * per_token)
         self._lookahead = self._full_lookahead
+        # Where sound does not wait for the whole future, a whole field of past gains nothing, and with it around every
+        # chunk the Decoder would make each frame of a stream several times.
+        self._reach = mel.frames
         if lookahead_tokens is not None:
+            self._reach = min(mel.frames, max(self._full_lookahead, _REACH_TOKENS * per_token))
             self._lookahead = min(self._full_lookahead, first_lookahead_tokens * per_token)
         self._chunk = max(1, first_chunk_tokens) * per_token
         self._max_chunk = max(first_chunk_tokens, max_chunk_tokens) * per_token
@@ -116,10 +122,10 @@ class VocoderStream:
         start = self._done_frames
         mel_start = max(0, start - self._vocos_context)
         mel_end = min(total, end + self._vocos_context)
-        # Cached frames are exact; those behind them were decoded with too little future and are made again.
+        # Cached frames are final; those behind them were decoded with too little future and are made again.
         fresh_start = max(self._cached_end, mel_start)
-        first = max(0, (fresh_start - self._mel.frames) // self._per_token)
-        last = min(self._token_count, -(-(mel_end + self._mel.frames) // self._per_token))
+        first = max(0, (fresh_start - self._reach) // self._per_token)
+        last = min(self._token_count, -(-(mel_end + self._reach) // self._per_token))
         offset = first * self._per_token
         window = self._mel.to_mel(tokens[first - self._first_token : last - self._first_token])
         mel = window[:, fresh_start - offset : mel_end - offset]
@@ -129,14 +135,14 @@ class VocoderStream:
         samples = self._istft.push(real[start - mel_start : end - mel_start], imag[start - mel_start : end - mel_start])
 
         keep_from = max(0, end - self._vocos_context)
-        settled = min(mel_end, total if end == total else total - self._mel.frames)
+        settled = min(mel_end, total if end == total else total - self._reach)
         if settled > keep_from:
             self._cached_mel = mel[:, keep_from - mel_start : settled - mel_start].copy()
             self._cached_end = settled
         else:
             self._cached_mel = None
             self._cached_end = keep_from
-        needed = max(0, (self._cached_end - self._mel.frames) // self._per_token)
+        needed = max(0, (self._cached_end - self._reach) // self._per_token)
         self._tokens = tokens[needed - self._first_token :].copy()
         self._first_token = needed
         self._done_frames = end

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
 from chattts_onnx.errors import InputError
-from chattts_onnx.hub.resolve import PRECISIONS, resolve_model
+from chattts_onnx.hub.resolve import PRECISIONS
 
 if TYPE_CHECKING:
     # With NumPy behind them; `say --help` does without.
@@ -122,17 +122,16 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     plan = readings(args.text, args.files, args.output, args.format, play=args.play)
     options = _options(args)
-    resolved = resolve_model(args.model, args.precision)
 
     from chattts_onnx import ChatTTS
 
-    tts = ChatTTS.from_pretrained(resolved.path, device=args.device, threads=args.threads)
+    tts = ChatTTS.from_pretrained(args.model, precision=args.precision, device=args.device, threads=args.threads)
     try:
         if args.voice is not None:
             options["voice"] = tts.voices.get(args.voice, trusted_paths=True)
         recital = Recital(
             tts,
-            resolved.description,
+            tts.description,
             options,
             play=args.play,
             live=args.stream,

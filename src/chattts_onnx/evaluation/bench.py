@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--steps", type=int, default=40, help="timed steps of each measurement (default: 40)")
     how.add_argument("--rounds", type=int, default=3, help="turns of each measurement, the median counts (default: 3)")
     how.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections to run")
-    how.add_argument("--load", type=float, default=0.8, help="of arriving requests, by static capacity (default: 0.8)")
+    how.add_argument("--load", type=float, default=0.8, help="of arriving requests, by padded capacity (default: 0.8)")
     how.add_argument("--requests", type=int, default=40, help="arriving requests (default: 40)")
     how.add_argument("--seed", type=int, default=1)
     out = parser.add_argument_group("what is kept")

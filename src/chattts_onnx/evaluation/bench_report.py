@@ -7,6 +7,12 @@ from typing import Any, Dict, List, Optional
 from chattts_onnx.evaluation.picture import Line, Panel, draw
 from chattts_onnx.evaluation.report import environment_line, table
 
+_BATCHINGS = {
+    "padded": "static, padded to the longest",
+    "static": "static, rows leave as they end",
+    "continuous": "continuous",
+}
+
 
 def environment_text(report: Dict[str, Any]) -> str:
     """The header: where and how this was measured."""
@@ -111,12 +117,13 @@ def _limits(report: Dict[str, Any]) -> str:
         moved = limits["weight_bytes"] + low * limits["cache_bytes_per_row"]
         operations = 2 * high * limits["multiplications_per_row"] * rates[high]
         integer = limits["int8_operations_per_second"]
+        read = steps[str(low)]["read_bytes_per_second"]
         rows.append(
             [
                 label,
                 f"{limits['weight_bytes'] / 1e6:.0f}",
-                f"{limits['read_bytes_per_second'] / 1e9:.1f}",
-                f"{100 * rates[low] * moved / limits['read_bytes_per_second']:.0f} %",
+                f"{read / 1e9:.1f}",
+                f"{100 * rates[low] * moved / read:.0f} %",
                 f"{limits['float_operations_per_second'] / 1e9:.0f}",
                 f"{integer / 1e9:.0f}" if integer else "",
                 f"{100 * operations / limits['float_operations_per_second']:.0f} %",
@@ -184,13 +191,13 @@ def _arrivals(report: Dict[str, Any]) -> str:
         entry: Optional[Dict[str, Any]] = subject.get("arrivals")
         if entry is None:
             continue
-        for name in ("static", "continuous"):
+        for name, description in _BATCHINGS.items():
             values = entry[name]
-            gain = entry["static"]["mean"] / values["mean"]
+            gain = entry["padded"]["mean"] / values["mean"]
             rows.append(
                 [
                     label,
-                    name,
+                    description,
                     f"{entry['offered']:.2f}",
                     *(f"{values[key]:.2f}" for key in ("mean", "p50", "p95")),
                     f"{gain:.2f}x",
@@ -199,9 +206,11 @@ def _arrivals(report: Dict[str, Any]) -> str:
     if not rows:
         return ""
     settings = report["settings"]
+    low, middle, high = settings["arriving_steps"]
     title = (
-        f"\n## Arriving requests: Poisson at {100 * settings['load']:.0f} % of what static batches of "
-        f"{max(settings['batches'])} can do, {settings['requests']} requests of 24 to 144 steps\n\n"
+        f"\n## Arriving requests: Poisson at {100 * settings['load']:.0f} % of what padded batches of "
+        f"{max(settings['batches'])} can do, {settings['requests']} requests of {low} to {high} steps, mostly about "
+        f"{middle}\n\n"
     )
     return title + table(["model", "batching", "requests/s", "mean s", "P50 s", "P95 s", "better by"], rows)
 

@@ -16,12 +16,18 @@ from chattts_onnx.errors import ChatTTSError, InputError
 from chattts_onnx.evaluation.bench import BATCHES, GPU_BATCHES
 from chattts_onnx.evaluation.report import Progress, available_cores, environment, write_json
 
-SPEECH_TOKENS = 94
-"""About two seconds of the published model."""
+SPEECH_TOKENS = 188
+"""About four seconds of the published model, which is what `bench_worker.TEXT` takes."""
 REQUEST_STEPS = 47
 """About one second of the published model."""
 STATIC_WINDOW = 0.05
 """Seconds a static batch waits for company: the window of the design this project starts from."""
+BATCHINGS = ("padded", "static", "continuous")
+"""How arriving requests are put together; see `bench_worker.Subject.arrivals`."""
+ARRIVING_STEPS = (16, 64, 384)
+"""Shortest, middle and longest speech of an arriving request: a third of a second to eight of the published model."""
+ARRIVING_SPREAD = 0.6
+"""Standard deviation of the logarithm of its length: sentences are short mostly and long sometimes."""
 
 
 class BenchmarkError(ChatTTSError, RuntimeError):
@@ -141,7 +147,11 @@ def _steps(args: argparse.Namespace, batches: Sequence[int], children: Sequence[
         results = _in_turns(args, children, "decode", batch=batch, context=args.context, steps=args.steps)
         for label, rounds in results.items():
             rates = [one["steps"] / one["seconds"] for one in rounds]
-            _store(report, label, "steps", batch, {"steps_per_second": rates, "median": statistics.median(rates)})
+            entry: Dict[str, Any] = {"steps_per_second": rates, "median": statistics.median(rates)}
+            reads = [one["read_bytes_per_second"] for one in rounds if "read_bytes_per_second" in one]
+            if reads:
+                entry["read_bytes_per_second"] = statistics.median(reads)
+            _store(report, label, "steps", batch, entry)
 
 
 def _requests(
@@ -191,18 +201,26 @@ def _speech(
 
 def _arrivals(args: argparse.Namespace, batch: int, children: Sequence[Child], report: Dict[str, Any]) -> None:
     generator = np.random.default_rng(args.seed)
-    lengths = [int(length) for length in generator.integers(24, 145, args.requests)]
+    low, middle, high = ARRIVING_STEPS
+    drawn = np.exp(generator.normal(np.log(middle), ARRIVING_SPREAD, args.requests))
+    lengths = [int(length) for length in np.clip(drawn, low, high)]
     gaps = generator.exponential(1.0, args.requests)
     for child in children:
-        common = {"batch": batch, "lengths": lengths, "context": 64, "window": STATIC_WINDOW}
-        # Capacity of static batches: everything is there already, batch after batch.
-        full = child.do("arrivals", static=True, times=[0.0] * args.requests, **common)
+        common = {
+            "batch": batch,
+            "lengths": lengths,
+            # A token of text is about eight steps of speech; the rest is tags.
+            "contexts": [16 + length // 8 for length in lengths],
+            "window": STATIC_WINDOW,
+        }
+        # Capacity of padded batches: everything is there already, batch after batch.
+        full = child.do("arrivals", batching="padded", times=[0.0] * args.requests, **common)
         capacity = args.requests / full["wall_seconds"]
         times = [float(time) for time in np.cumsum(gaps) / (args.load * capacity)]
         entry: Dict[str, Any] = {"static_capacity": capacity, "offered": args.load * capacity}
-        for name, static in (("static", True), ("continuous", False)):
-            latencies = child.do("arrivals", static=static, times=times, **common)["latencies"]
-            entry[name] = {
+        for batching in BATCHINGS:
+            latencies = child.do("arrivals", batching=batching, times=times, **common)["latencies"]
+            entry[batching] = {
                 "mean": statistics.fmean(latencies),
                 "p50": statistics.median(latencies),
                 "p95": float(np.percentile(latencies, 95)),
@@ -333,6 +351,7 @@ def _settings(args: argparse.Namespace, batches: Sequence[int], threads: int) ->
         "static_window": STATIC_WINDOW,
         "load": args.load,
         "requests": args.requests,
+        "arriving_steps": list(ARRIVING_STEPS),
         "seed": args.seed,
         "random": args.random,
     }

@@ -19,10 +19,7 @@ import numpy as np
 
 from chattts_onnx.config import EngineConfig
 
-TEXT = (
-    "今天早上，市政府宣布新的地铁线路将于明年春天正式通车，沿线的居民都很高兴。"
-    "The new line connects the old town with the airport in less than half an hour."
-)
+TEXT = "今天早上，新的地铁线路正式通车，沿线的居民都很高兴。"
 
 
 class Clock:
@@ -93,7 +90,13 @@ class Subject:
         return {**asdict(measure_limits(threads, now=self._clock.now)), **asdict(cost)}
 
     def decode(self, batch: int, context: int, steps: int) -> Dict[str, Any]:
-        """Time of ``steps`` decode steps of ``batch`` rows, all with ``context`` tokens before them."""
+        """Time of ``steps`` decode steps of ``batch`` rows, all with ``context`` tokens before them.
+
+        Also how fast memory is read just then: on a machine that others use too, that changes from minute to minute.
+        """
+        from chattts_onnx.evaluation.limits import read_bandwidth
+        from chattts_onnx.session import default_threads
+
         engine = self._open_engine()
         for row in range(batch):
             engine.add(self._prompt(context, row), _fixed(steps + 2 + batch, row))
@@ -104,7 +107,12 @@ class Subject:
             engine.step()
         seconds = self._clock.now() - begin
         _empty(engine)
-        return {"seconds": seconds, "steps": steps, "prefill_seconds": begin - started}
+        return {
+            "seconds": seconds,
+            "steps": steps,
+            "prefill_seconds": begin - started,
+            "read_bytes_per_second": read_bandwidth(self._config.threads or default_threads(), now=self._clock.now),
+        }
 
     def request(self, batch: int, input_tokens: int, steps: int) -> Dict[str, Any]:
         """Latency of ``batch`` equal requests that arrive at once: prompt, ``steps`` steps, and their sound."""
@@ -156,22 +164,31 @@ class Subject:
         }
 
     def arrivals(
-        self, static: bool, batch: int, times: Sequence[float], lengths: Sequence[int], context: int, window: float
+        self,
+        batching: str,
+        batch: int,
+        times: Sequence[float],
+        lengths: Sequence[int],
+        contexts: Sequence[int],
+        window: float,
     ) -> Dict[str, Any]:
         """Latency of requests that arrive at ``times`` (seconds) and speak ``lengths`` tokens each.
 
         Args:
-            static: collect up to ``batch`` requests for ``window`` seconds and run them to their end before the next
-                are looked at, as a dynamic batcher does; else each joins the running batch at once.
+            batching: ``padded``, a dynamic batcher: collect up to ``batch`` requests for ``window`` seconds, pad
+                prompts and speech to the longest, answer all when that ends and only then look at the next.
+                ``static``: likewise without padding, each row leaves when it ends. ``continuous``: each joins at once.
             batch: rows.
             times: of arrival, ascending.
             lengths: decode steps of each request.
-            context: prompt tokens of each.
+            contexts: prompt tokens of each.
             window: seconds a static batch waits for company.
         """
         engine = self._open_engine()
+        continuous, padded = batching == "continuous", batching == "padded"
         latencies = [0.0] * len(times)
         running: Dict[int, int] = {}
+        answered: List[int] = []
         upcoming = 0
         begin = self._clock.now()
 
@@ -184,24 +201,28 @@ class Subject:
 
         while upcoming < len(times) or running:
             admit = 0
-            if not (static and running):
+            if continuous or not running:
                 admit = arrived() - upcoming
-                if static and admit:
+                if not continuous and admit:
                     deadline = times[upcoming] + window
                     while arrived() - upcoming < batch and self._clock.now() - begin < deadline:
                         self._clock.sleep(0.001)
                     admit = min(batch, arrived() - upcoming)
-            for position in range(upcoming, upcoming + admit):
-                request = engine.add(self._prompt(context, position), _fixed(lengths[position], position))
+            chosen = range(upcoming, upcoming + admit)
+            for position in chosen:
+                alike = chosen if padded else (position,)
+                prompt = self._prompt(max(contexts[one] for one in alike), position)
+                request = engine.add(prompt, _fixed(max(lengths[one] for one in alike), position))
                 running[request] = position
             upcoming += admit
             if not running:
                 self._clock.sleep(times[upcoming] - (self._clock.now() - begin))
                 continue
-            for output in engine.step():
-                if output.finish is not None:
-                    position = running.pop(output.request_id)
+            answered += [running.pop(one.request_id) for one in engine.step() if one.finish is not None]
+            if not (padded and running):
+                for position in answered:
                     latencies[position] = self._clock.now() - begin - times[position]
+                answered.clear()
         return {"latencies": latencies, "wall_seconds": self._clock.now() - begin}
 
     def parts(self, tokens: int, context: int) -> Dict[str, Any]:

@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--save-audio", type=Path, default=None, metavar="DIR", help="keep the recordings and a manifest")
     out.add_argument("--show", action="store_true", help="print every sentence that was not heard as written")
     out.add_argument("--quality", nargs="+", choices=PREDICTORS, default=[], help="predicted listening scores (dev)")
+    out.add_argument("--quality-python", default=None, metavar="PATH", help="a Python that has torch and distillmos")
     out.add_argument("--listen-threads", type=int, default=1, help="cores of the recogniser")
 
 

@@ -58,12 +58,16 @@ def evaluate(args: argparse.Namespace) -> Dict[str, Any]:
     if args.limit is not None and args.limit < 1:
         raise InputError(f"--limit {args.limit} leaves nothing to say: give at least 1")
     recognizer = Recognizer(threads=args.listen_threads)
-    predictors = [_predictor(name) for name in args.quality]
-    if args.manifest:
-        runs = [_score_recordings(path, args, recognizer, predictors) for path in args.manifest]
-    else:
-        models, precisions = args.model or [None], args.precision or [None]
-        runs = [_speak(*pair, args, recognizer, predictors) for pair in itertools.product(models, precisions)]
+    with contextlib.ExitStack() as stack:
+        predictors = [
+            stack.enter_context(quality.distill_mos(args.quality_python)) if name == "distill-mos" else quality.dnsmos()
+            for name in args.quality
+        ]
+        if args.manifest:
+            runs = [_score_recordings(path, args, recognizer, predictors) for path in args.manifest]
+        else:
+            models, precisions = args.model or [None], args.precision or [None]
+            runs = [_speak(*pair, args, recognizer, predictors) for pair in itertools.product(models, precisions)]
     report = summarize(runs, seed=args.seed)
     report["settings"] = _settings(args)
     print(environment_line(report["environment"]))
@@ -221,10 +225,6 @@ def _limited(items: List[Any], languages: List[str], limit: Optional[int]) -> Li
         if limit is None or counts[language] <= limit:
             kept.append(item)
     return kept
-
-
-def _predictor(name: str) -> quality.Predictor:
-    return quality.distill_mos() if name == "distill-mos" else quality.dnsmos()
 
 
 def _predict(result: Run, predictors: Sequence[quality.Predictor], samples: Any, sample_rate: int) -> None:

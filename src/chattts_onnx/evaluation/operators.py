@@ -25,7 +25,7 @@ def operator_seconds(
     gpt = manifest.gpt
     with tempfile.TemporaryDirectory() as folder:
         session = create_session(
-            manifest.path(directory, "gpt"), threads=threads, profile=Path(folder) / "step", arena=True
+            manifest.path(directory, "gpt"), threads=threads, profile=Path(folder) / "step", arena=True, spinning=True
         )
         half = any(node.type == "tensor(float16)" for node in session.get_inputs() if node.name.startswith("past"))
         shape = (batch, gpt.num_kv_heads, context + 1, gpt.head_size)

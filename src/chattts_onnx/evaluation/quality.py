@@ -6,11 +6,13 @@ it only notices noise. Neither hears a wrong tone, so a score is always read bes
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import subprocess
 import sys
-import types
+import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,31 +31,35 @@ _DNSMOS_FITS: Tuple[Tuple[str, Tuple[float, ...]], ...] = (
 )
 
 
-def distill_mos() -> Predictor:
-    """Distill-MOS: float32 [n] at 16 kHz -> ``{"distill_mos": 1 to 5}``.
+@contextlib.contextmanager
+def distill_mos(python: Optional[str] = None) -> Iterator[Predictor]:
+    """Distill-MOS in a process of its own: float32 [n] at 16 kHz -> ``{"distill_mos": 1 to 5}``.
+
+    Args:
+        python: an interpreter that has PyTorch and distillmos; None: this one.
 
     Raises:
-        MissingExtraError: distillmos or PyTorch is not installed.
+        MissingExtraError: distillmos or PyTorch is not installed there.
     """
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "eval", "Distill-MOS (development only)") from None
-    if importlib.util.find_spec("torchaudio") is None:
-        # distillmos imports it for its command line only.
-        sys.modules.setdefault("torchaudio", types.ModuleType("torchaudio"))
-    try:
-        import distillmos
-    except ImportError:
-        raise MissingExtraError("distillmos", "eval", "Distill-MOS (development only)") from None
-    model = distillmos.ConvTransformerSQAModel()
-    model.eval()
+    command = [python or sys.executable, str(Path(__file__).with_name("mos_worker.py"))]
+    with subprocess.Popen(  # noqa: S603 - our own interpreter, or the one the user named
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
+    ) as worker, tempfile.TemporaryDirectory() as folder:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        requests, answers = worker.stdin, worker.stdout
+        if answers.readline().strip() != "ready":
+            purpose = "Distill-MOS (development only; with PyTorch, here or where --quality-python says)"
+            raise MissingExtraError("distillmos", "eval", purpose)
 
-    def predict(samples: NDArray[np.float32]) -> Dict[str, float]:
-        with torch.no_grad():
-            return {"distill_mos": float(model(torch.from_numpy(samples)[None]))}
+        def predict(samples: NDArray[np.float32]) -> Dict[str, float]:
+            path = Path(folder) / "samples.npy"
+            np.save(path, samples.astype(np.float32))
+            requests.write(f"{path}\n")
+            requests.flush()
+            return {"distill_mos": float(answers.readline())}
 
-    return predict
+        yield predict
 
 
 def dnsmos() -> Predictor:

@@ -14,10 +14,19 @@ from chattts_onnx.hub.published import (
     PublishedFile,
     Source,
 )
-from chattts_onnx.hub.resolve import ResolvedModel, cache_directory, pulled_directory, resolve_model
+from chattts_onnx.hub.resolve import (
+    GPU_PRECISIONS,
+    PRECISIONS,
+    ResolvedModel,
+    cache_directory,
+    pulled_directory,
+    resolve_model,
+)
 
 __all__ = [
+    "GPU_PRECISIONS",
     "LICENCE_NOTICE",
+    "PRECISIONS",
     "PUBLISHED_FILES",
     "REPOSITORY",
     "SOURCES",

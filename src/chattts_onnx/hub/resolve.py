@@ -11,7 +11,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 from chattts_onnx.config import MANIFEST_NAME, Manifest
 from chattts_onnx.errors import InputError, ModelNotFoundError
@@ -21,6 +21,8 @@ PULLED_NAME = "chattts"
 SHIPPED_NAME = "mini"
 PRECISIONS = ("int8", "int4", "fp16", "fp32", "int8-static")
 """In the order in which they are preferred where nothing was asked for."""
+GPU_PRECISIONS = ("fp16", "fp32", "int8", "int4", "int8-static")
+"""The same for devices that compute in float16 themselves."""
 
 _PULLED_ALIASES = frozenset({PULLED_NAME, "full", REPOSITORY.lower()})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -38,14 +40,17 @@ class ResolvedModel:
         return str(self.path)
 
 
-def resolve_model(spec: Union[str, Path, None] = None, precision: Optional[str] = None) -> ResolvedModel:
+def resolve_model(
+    spec: Union[str, Path, None] = None, precision: Optional[str] = None, prefer: Sequence[str] = PRECISIONS
+) -> ResolvedModel:
     """Find the model directory that ``spec`` means.
 
     Args:
         spec: None for the default (the full model if it was pulled, else the shipped ``mini``); ``mini``; ``chattts``,
             ``full`` or ``2Noise/ChatTTS`` for the pulled one; the name of another directory under the cache's
             ``models``; or the path of a model directory. A directory with such a name is given as ``./mini``.
-        precision: take the one of this precision; None: the first there is of int8, int4, fp16, fp32.
+        precision: take the one of this precision; None: the first there is of ``prefer``.
+        prefer: precisions in the order that suits the device: `PRECISIONS` or `GPU_PRECISIONS`.
 
     Raises:
         InputError: no such precision.
@@ -55,18 +60,18 @@ def resolve_model(spec: Union[str, Path, None] = None, precision: Optional[str] 
     if precision is not None and precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: use one of {', '.join(PRECISIONS)}")
     if spec is None or spec == "":
-        return _default(precision)
+        return _default(precision, prefer)
     text = str(spec)
     if isinstance(spec, str):
         if text == SHIPPED_NAME:
-            return _of_name(SHIPPED_NAME, shipped_models(), precision, "shipped")
+            return _of_name(SHIPPED_NAME, shipped_models(), precision, "shipped", prefer)
         if text.lower() in _PULLED_ALIASES:
-            return _of_name(PULLED_NAME, models_directory(), precision, "pulled")
+            return _of_name(PULLED_NAME, models_directory(), precision, "pulled", prefer)
     path = Path(text).expanduser()
     if path.is_dir():
         return _of_directory(path, precision)
-    if isinstance(spec, str) and _NAME.match(text) and list(_variants(models_directory(), text)):
-        return _of_name(text, models_directory(), precision, "local")
+    if isinstance(spec, str) and _NAME.match(text) and list(_variants(models_directory(), text, prefer)):
+        return _of_name(text, models_directory(), precision, "local", prefer)
     if path.exists():
         raise ModelNotFoundError(f"{path} is a file and a model is a directory: give the directory that holds it")
     names = ", ".join(directory.name for directory in model_directories()) or "none"
@@ -106,13 +111,13 @@ def model_directories() -> List[Path]:
     return found
 
 
-def _default(precision: Optional[str]) -> ResolvedModel:
+def _default(precision: Optional[str], prefer: Sequence[str]) -> ResolvedModel:
     for name, root, origin in (
         (PULLED_NAME, models_directory(), "pulled"),
         (SHIPPED_NAME, shipped_models(), "shipped"),
     ):
-        if any(precision in (None, manifest.precision) for _, manifest in _variants(root, name)):
-            return _of_name(name, root, precision, origin)
+        if any(precision in (None, manifest.precision) for _, manifest in _variants(root, name, prefer)):
+            return _of_name(name, root, precision, origin, prefer)
     what = f"no model of precision {precision}" if precision else "no model"
     raise ModelNotFoundError(
         f"{what} here: fetch the published one with `chattts pull`, convert a checkpoint with `chattts convert`, or "
@@ -120,8 +125,8 @@ def _default(precision: Optional[str]) -> ResolvedModel:
     )
 
 
-def _of_name(name: str, root: Path, precision: Optional[str], origin: str) -> ResolvedModel:
-    variants = list(_variants(root, name))
+def _of_name(name: str, root: Path, precision: Optional[str], origin: str, prefer: Sequence[str]) -> ResolvedModel:
+    variants = list(_variants(root, name, prefer))
     for path, manifest in variants:
         if precision in (None, manifest.precision):
             return ResolvedModel(path, _describe(name, origin, manifest))
@@ -150,7 +155,7 @@ def _of_directory(path: Path, precision: Optional[str]) -> ResolvedModel:
     return ResolvedModel(path, _describe(manifest.name, str(path), manifest))
 
 
-def _variants(root: Path, name: str) -> Iterator[Tuple[Path, Manifest]]:
+def _variants(root: Path, name: str, prefer: Sequence[str]) -> Iterator[Tuple[Path, Manifest]]:
     """Usable directories ``name`` and ``name-PRECISION`` under ``root``, the preferred precision first."""
     found = []
     for directory in (name, *(f"{name}-{precision}" for precision in PRECISIONS)):
@@ -158,12 +163,9 @@ def _variants(root: Path, name: str) -> Iterator[Tuple[Path, Manifest]]:
         if (path / MANIFEST_NAME).is_file():
             manifest = Manifest.load(path)
             found.append((path, manifest))
-    found.sort(key=lambda item: _rank(item[1].precision))
+    order = {precision: rank for rank, precision in enumerate(prefer)}
+    found.sort(key=lambda item: order.get(item[1].precision, len(order)))
     return iter(found)
-
-
-def _rank(precision: str) -> int:
-    return PRECISIONS.index(precision) if precision in PRECISIONS else len(PRECISIONS)
 
 
 def _describe(name: str, origin: str, manifest: Manifest) -> str:
@@ -183,6 +185,7 @@ def _platform_cache() -> Path:
 
 
 __all__ = [
+    "GPU_PRECISIONS",
     "PRECISIONS",
     "ResolvedModel",
     "cache_directory",

@@ -24,7 +24,8 @@ from chattts_onnx.config import EngineConfig, Manifest
 from chattts_onnx.engine.engine import Engine, EngineStats
 from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import InputError, RequestAbortedError
-from chattts_onnx.hub import resolve_model
+from chattts_onnx.hub import GPU_PRECISIONS, PRECISIONS, resolve_model
+from chattts_onnx.session import computes_half
 from chattts_onnx.speech import Audio, AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.narration import Narration, Parts
 from chattts_onnx.synthesizer.script import write_script
@@ -103,7 +104,7 @@ class ChatTTS:
 
         Args:
             model: a model directory or a name; None: the full model if it was pulled, else the shipped ``mini``.
-            precision: which one of a pulled model; None: the best for the device.
+            precision: which one of a pulled model; None: fp16 on GPUs, int8 elsewhere, else what there is.
             device: ``cpu``, ``cuda``, ``tensorrt``, ``directml``, ``coreml``, ``openvino`` or ``auto``.
             threads: of each graph; None: the physical cores, at most 8.
             config: limits of the engine; ``device`` and ``threads`` given here go before it.
@@ -118,7 +119,8 @@ class ChatTTS:
             device=config.device if device is None else device,
             threads=config.threads if threads is None else threads,
         )
-        resolved = resolve_model(model, precision)
+        prefer = GPU_PRECISIONS if computes_half(config.device) else PRECISIONS
+        resolved = resolve_model(model, precision, prefer)
         directory = resolved.path
         manifest = Manifest.load(directory)
         manifest.verify(directory, hashes=False)
