@@ -16,7 +16,15 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-from chattts_onnx.evaluation.report import Progress, environment, environment_line, table, write_json
+from chattts_onnx.evaluation.report import (
+    Progress,
+    command_line,
+    environment,
+    environment_line,
+    table,
+    update_document,
+    write_json,
+)
 
 FORMATS = ("wav", "pcm", "flac", "mp3", "opus", "aac")
 # The child reports on itself: a parent that waits for several children only knows the largest of them all.
@@ -39,6 +47,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--repeats", type=int, default=1, help="the median counts")
     parser.add_argument("--json", default=None, metavar="FILE")
+    parser.add_argument("--update", type=Path, default=None, metavar="FILE.md", help="put the table between its marks")
     args = parser.parse_args()
     report: Dict[str, Any] = {"environment": environment(), "peaks": {}}
     progress = Progress("runs", len(args.format) * len(args.characters) * args.repeats)
@@ -56,10 +65,14 @@ def main() -> None:
             growth = f"{100 * (peaks[-1] / peaks[0] - 1):+.1f} %" if len(peaks) > 1 else ""
             rows.append([name, characters, f"{peaks[-1] / 1e6:.0f}", growth, f"{size / 1e6:.1f}"])
     progress.close()
-    print(environment_line(report["environment"]) + "\n")
-    print(table(["format", "characters", "peak MB", "against the first", "file MB"], rows))
+    header = ["format", "characters", "peak MB", "against the first", "file MB"]
+    out = environment_line(report["environment"]) + "\n\n" + table(header, rows)
+    print(out)
     if args.json:
         write_json(report, args.json)
+    if args.update:
+        command = command_line("benchmarks/memory.py", model="mini")
+        update_document(args.update, "memory", f"```\n{command}\n```\n\n{out}")
 
 
 def text_of(path: Path, characters: int) -> str:
