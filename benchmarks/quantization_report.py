@@ -22,7 +22,7 @@ from chattts_onnx.evaluation.bench_run import measure
 from chattts_onnx.evaluation.calibrate_command import record, spread
 from chattts_onnx.evaluation.evaluate import evaluate, render
 from chattts_onnx.evaluation.fidelity import compare
-from chattts_onnx.evaluation.report import environment, environment_line, table, write_json
+from chattts_onnx.evaluation.report import environment, environment_line, table, update_document, write_json
 from chattts_onnx.evaluation.sentences import CALIBRATION_TEXTS, read_sentences
 from chattts_onnx.session import Recorder
 
@@ -54,7 +54,7 @@ def main() -> None:
     if args.json:
         write_json(report, args.json)
     if args.update:
-        _update(args.update, f"```\n{_command_line()}\n```\n\n{text}")
+        update_document(args.update, "tables", f"```\n{_command_line()}\n```\n\n{text}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -175,14 +175,6 @@ def _section(name: str, entry: Dict[str, Any]) -> str:
             entry["evaluation"]
         )
     return text
-
-
-def _update(path: Path, text: str) -> None:
-    before = path.read_text(encoding="utf-8")
-    marked = re.compile(r"(<!-- begin tables -->\n).*?(<!-- end tables -->)", re.DOTALL)
-    if not marked.search(before):
-        sys.exit(f"{path} has no markers <!-- begin tables --> and <!-- end tables -->")
-    path.write_text(marked.sub(lambda found: f"{found.group(1)}\n{text}\n\n{found.group(2)}", before), encoding="utf-8")
 
 
 def _command_line() -> str:

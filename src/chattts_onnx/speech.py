@@ -156,7 +156,8 @@ class SegmentReport:
     prompt_tokens: int
     attempts: int
     problem: Optional[str] = None
-    """What was wrong with the attempt that was kept, after all attempts: too short, too long, stuck."""
+    """What was wrong with the attempt that was kept, after all attempts: too short, never ended, stuck,
+    silent."""
 
 
 @dataclass(frozen=True)

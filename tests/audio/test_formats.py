@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 import sys
+from pathlib import Path
 from typing import List, Optional
 
 import numpy as np
@@ -218,3 +220,25 @@ def test_the_table_is_complete() -> None:
         assert entry.media_type.startswith("audio/")
         bitrate: Optional[int] = entry.bitrate
         assert (bitrate is None) == (name in ("wav", "pcm", "flac"))
+
+
+_WRITING = """
+import resource, sys
+import numpy as np
+from chattts_onnx.audio.formats import write_file
+noise = (0.1 * np.random.default_rng(0).standard_normal(24000)).astype(np.float32)
+write_file(sys.argv[1], (noise for _ in range(60 * int(sys.argv[2]))), 24000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource usage there")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_long_file_needs_no_more_memory(name: str, tmp_path: Path) -> None:
+    peaks = []
+    for minutes in (1, 20):
+        command = [sys.executable, "-c", _WRITING, str(tmp_path / f"speech.{name}"), str(minutes)]
+        peaks.append(int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
+    # Held in memory, 19 minutes more are 55 MB as 16-bit samples, 110 MB as floats, 9 MB and more encoded.
+    assert peaks[1] - peaks[0] < 4e6

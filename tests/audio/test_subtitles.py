@@ -29,6 +29,21 @@ def test_json() -> None:
     assert data["segments"][0] == {"text": "你好，世界。", "start": 0.0, "end": 1.2345}
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("你好[laugh]，再见[pause 0.5s]。", "你好，再见。"),
+        ("So[ UV Break ] it is［pause 500ms］", "So it is"),
+        ("# Title", "Title"),
+        ("Hello **world**, see [the link](http://a.b).", "Hello world, see the link."),
+        ("- one\n- two", "one two"),
+        ("a note [1] and [two words], 3 * 4", "a note [1] and [two words], 3 * 4"),
+    ],
+)
+def test_what_is_not_said_is_not_shown(text: str, shown: str) -> None:
+    assert render([Cue(text, 0.0, 1.0)], "srt").splitlines()[2] == shown
+
+
 def test_nothing_is_still_valid() -> None:
     assert render([], "srt") == ""
     assert render([], "vtt") == "WEBVTT\n"

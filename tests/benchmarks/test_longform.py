@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from chattts_onnx.errors import InputError
+from chattts_onnx.evaluation.report import command_line, update_document
+from chattts_onnx.evaluation.sentences import builtin_sentences
 
 RATE = 24000
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -66,6 +71,52 @@ def test_a_lost_tail_is_told_from_a_misheard_one(longform):
     assert longform.tail_is_lost("今天天气很好，我们去公园散步。", "今天天气很好", "zh")
     assert not longform.tail_is_lost("we walked to the park", "we walked to a park", "en")
     assert longform.tail_is_lost("it was late so we walked home", "it was late", "en")
+
+
+def test_the_ratio_to_the_lines_alone_is_paired(longform):
+    value, low, high = longform.ratio([[2, 10], [4, 10]] * 20, [[1, 10], [2, 10]] * 20)
+    assert (value, low, high) == pytest.approx((2.0, 2.0, 2.0))
+    value, low, high = longform.ratio([[1, 10]] * 20 + [[0, 10]] * 20, [[0, 10]] * 20 + [[1, 10]] * 20)
+    assert value == pytest.approx(1.0)
+    assert low < 1.0 < high
+
+
+def test_the_segments_heard_are_spread_evenly(longform):
+    assert longform.spread(10, None) == list(range(10))
+    assert longform.spread(3, 20) == [0, 1, 2]
+    assert longform.spread(100, 4) == [12, 37, 62, 87]
+
+
+@pytest.mark.parametrize(("language", "least"), [("zh", 3000), ("en", 1500)])
+def test_the_texts_are_long_and_have_no_evaluation_sentence(language, least):
+    text = (BENCHMARKS / "texts" / f"{language}.txt").read_text(encoding="utf-8")
+    assert len("".join(text.split()) if language == "zh" else text.split()) >= least
+    assert not any(sentence.text in text for sentence in builtin_sentences(language))
+
+
+def test_the_tables_go_between_their_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- begin zh -->\nold\n<!-- end zh -->\nb\n", encoding="utf-8")
+    update_document(page, "zh", "new \\1")
+    assert page.read_text(encoding="utf-8") == "a\n<!-- begin zh -->\n\nnew \\1\n\n<!-- end zh -->\nb\n"
+    with pytest.raises(InputError, match="begin en"):
+        update_document(page, "en", "new")
+
+
+def test_a_document_does_not_say_where_a_model_lies(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x.py", "--model", "some/dir", "--json", "/a/b/c.json", "--heard", "3"])
+    assert command_line("x.py", model="mini") == "python x.py --model mini --json c.json --heard 3"
+
+
+def test_memory_is_that_of_the_speaking_process(tiny_model, tmp_path):
+    memory = load("memory")
+    source = tmp_path / "text.txt"
+    source.write_text("你好，世界。", encoding="utf-8")
+    text = memory.text_of(source, 30)
+    assert len(text) == 30
+    peak, size = memory.speak(text[:8], "wav", argparse.Namespace(model=str(tiny_model), threads=1))
+    assert 20e6 < peak < 2e9
+    assert size > 44
 
 
 def test_post_processing_costs_less_than_a_hundredth(capsys, monkeypatch):

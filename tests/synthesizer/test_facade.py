@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Optional
 
 import numpy as np
 import pytest
@@ -47,6 +47,25 @@ def test_every_line_is_spoken_once_in_order(tts: ChatTTS, continuity: str) -> No
     assert starts == sorted(starts)
     assert audio.segments[-1].end <= audio.duration + 1e-6
     assert [s.index for s in audio.segments] == list(range(len(audio.segments)))
+
+
+@pytest.mark.parametrize(("silent_draws", "attempts", "problem"), [(1, 2, None), (9, 3, "silent")])
+def test_a_silent_take_is_drawn_again_and_then_reported(
+    tts: ChatTTS, monkeypatch: pytest.MonkeyPatch, silent_draws: int, attempts: int, problem: Optional[str]
+) -> None:
+    vocoder, draws = tts._parts.vocoder, []
+    decode = vocoder.decode
+
+    def muted(hidden: np.ndarray) -> np.ndarray:
+        draws.append(len(hidden))
+        sound = np.sign(decode(hidden)) * np.float32(0.1)
+        return sound if len(draws) > silent_draws else 0 * sound
+
+    # Every take of a random model has a problem of its own; here only the sound counts.
+    monkeypatch.setattr("chattts_onnx.synthesizer.narration.judge", lambda *_, **__: None)
+    monkeypatch.setattr(vocoder, "decode", muted)
+    report = tts.synthesize("你好。", seed=1, refine=False).segments[0]
+    assert (report.attempts, report.problem, len(draws)) == (attempts, problem, attempts)
 
 
 def test_exact_stream_is_the_file(tts: ChatTTS) -> None:

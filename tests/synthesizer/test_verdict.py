@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chattts_onnx.synthesizer.verdict import Band, judge, longest_run
+from chattts_onnx.synthesizer.verdict import Band, is_silent, judge, longest_run
 
 RATE = 31.25
 
@@ -46,3 +46,17 @@ def test_longest_run_is_what_a_loop_counts(frames: list) -> None:
 def test_the_band_is_never_empty(seconds: float) -> None:
     band = Band.of(seconds, RATE)
     assert 0 <= band.shortest < band.longest
+
+
+@pytest.mark.parametrize(
+    ("sounding", "expected"), [([], True), ([(0, 4)], False), ([(0, 1), (2.5, 4)], False), ([(0, 1), (3.8, 4)], True)]
+)
+def test_silence_inside_a_line_is_told_and_pauses_are_not(sounding: list, expected: bool) -> None:
+    samples = np.random.default_rng(0).standard_normal(4 * 24000).astype(np.float32) * 1e-4
+    for begin, end in sounding:
+        samples[int(begin * 24000) : int(end * 24000)] += 0.1
+    assert is_silent(samples, 24000) is expected
+
+
+def test_nothing_is_silent() -> None:
+    assert is_silent(np.zeros(0, np.float32), 24000)

@@ -6,10 +6,20 @@ Times are taken from the sound itself, sample counts over the rate, so subtitles
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Callable, Dict, Iterable, List
 
 from chattts_onnx.errors import InputError
+
+# What is written but not said: control tags (any case, spaces forgiven), Markdown's marks and the targets of its links.
+_TAG = re.compile(
+    r"[\[［][ \t]{0,4}(?:pause[^\[\]［］\n]{0,30}|(?:uv|v|ll?)[ _-]break|[a-z_][a-z0-9_]{0,20})[ \t]{0,4}[\]］](?!\()",
+    re.IGNORECASE,
+)
+_LINE_MARK = re.compile(r"^[ \t]{0,3}(?:#{1,6}|[-*+>])[ \t]{1,4}", re.MULTILINE)
+_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}\)")
+_EMPHASIS = re.compile(r"\*{1,3}(?=\S)|(?<=\S)\*{1,3}|__|`{1,3}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ def to_vtt(cues: Iterable[Cue]) -> str:
 def to_json(cues: Iterable[Cue]) -> str:
     """A JSON object with ``segments``: text, start and end in seconds."""
     segments: List[Dict[str, object]] = [
-        {"text": cue.text, "start": round(cue.start, 4), "end": round(cue.end, 4)} for cue in cues
+        {"text": _one_block(cue.text), "start": round(cue.start, 4), "end": round(cue.end, 4)} for cue in cues
     ]
     return json.dumps({"segments": segments}, ensure_ascii=False, indent=2) + "\n"
 
@@ -74,5 +84,7 @@ def _clock(seconds: float, separator: str) -> str:
 
 
 def _one_block(text: str) -> str:
-    """An empty line would end the cue, so lines of a text are joined."""
+    """What is read of the text, on one line: an empty one would end the cue."""
+    for pattern, kept in ((_TAG, ""), (_LINE_MARK, ""), (_LINK, r"\1"), (_EMPHASIS, "")):
+        text = pattern.sub(kept, text)
     return " ".join(text.split())

@@ -179,6 +179,8 @@ def read_recording(path: Path) -> Tuple[NDArray[np.float32], int]:
         import soundfile
     except (ImportError, OSError):
         raise MissingExtraError("soundfile", "audio", "reading a recording") from None
+    if not path.exists():
+        raise InputError(f"there is no file {path}: give a recording (WAV, FLAC, OGG or MP3)")
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate = int(file.samplerate)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from chattts_onnx.errors import OutputError
+from chattts_onnx.errors import InputError, OutputError
 
 
 def environment() -> Dict[str, Any]:
@@ -54,6 +56,29 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def update_document(path: Path, mark: str, text: str) -> None:
+    """Put ``text`` between ``<!-- begin MARK -->`` and ``<!-- end MARK -->`` of a Markdown file.
+
+    Raises:
+        InputError: the file has no such marks.
+    """
+    before = path.read_text(encoding="utf-8")
+    marked = re.compile(rf"(<!-- begin {mark} -->\n).*?(<!-- end {mark} -->)", re.DOTALL)
+    if not marked.search(before):
+        raise InputError(f"{path} has no marks <!-- begin {mark} --> and <!-- end {mark} -->: add them")
+    path.write_text(marked.sub(lambda found: f"{found.group(1)}\n{text}\n\n{found.group(2)}", before), encoding="utf-8")
+
+
+def command_line(script: str, **shown: str) -> str:
+    """The command of this process, for a document: ``shown`` says what an option's value is called there."""
+    # Where a model or a report lies is nobody's business; its name is.
+    pairs = zip(["", *sys.argv[1:]], sys.argv[1:])
+    values = [
+        shown.get(before.lstrip("-"), Path(one).name if Path(one).is_absolute() else one) for before, one in pairs
+    ]
+    return shlex.join(["python", script, *values])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -27,7 +27,7 @@ from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.script import Line
-from chattts_onnx.synthesizer.verdict import Band, judge
+from chattts_onnx.synthesizer.verdict import Band, is_silent, judge
 from chattts_onnx.text.templates import code_prompt, refine_prompt
 from chattts_onnx.text.tokenizer import Tokenizer
 from chattts_onnx.voices import Voice, VoiceLibrary
@@ -83,6 +83,7 @@ class _Take:
     codes: List[Codes] = field(default_factory=list)
     hidden: List[Float32] = field(default_factory=list)
     finish: Optional[FinishReason] = None
+    silent: bool = False
 
     @property
     def all_codes(self) -> Codes:
@@ -303,7 +304,24 @@ class Narration:
         self._collect(take)
         self._keep_best(take)
         self._refill(take)
-        yield self._parts.vocoder.decode(np.concatenate(take.hidden))
+        yield self._decoded(take)
+
+    def _decoded(self, take: _Take) -> Float32:
+        """The sound of a whole take; one that is silent is repeated, if there are attempts left.
+
+        Silence shows only now, when the next take may already run; the engine does not wait for the vocoder for that.
+        """
+        rate = self._parts.manifest.audio.sample_rate
+        samples = self._parts.vocoder.decode(np.concatenate(take.hidden))
+        take.silent = is_silent(samples, rate)
+        while take.silent and take.attempt + 1 < self._options.max_attempts:
+            again = self._again(take, take.attempt + 1)
+            take.attempt += 1
+            if self._problem(again) is None:
+                samples = self._parts.vocoder.decode(np.concatenate(again.hidden))
+                take.codes, take.hidden, take.finish = again.codes, again.hidden, again.finish
+                take.silent = is_silent(samples, rate)
+        return samples
 
     def _live_sound(self, take: _Take) -> Iterator[Float32]:
         stream = self._parts.vocoder.stream(self._options.lookahead_tokens)
@@ -321,7 +339,7 @@ class Narration:
         if again:
             self._keep_best(take)
         self._refill(take)
-        yield self._parts.vocoder.decode(np.concatenate(take.hidden)) if again else stream.finish()
+        yield self._decoded(take) if again else stream.finish()
 
     def _collect(self, take: _Take) -> None:
         for output in self._outputs(take.generation):
@@ -334,11 +352,7 @@ class Narration:
         """Repeat a take that has a problem, a bounded number of times; ``take`` then holds the best attempt."""
         candidates = [take]
         while self._problem(candidates[-1]) is not None and len(candidates) < self._options.max_attempts:
-            again = self._take(
-                take.line, take.spoken, take.context, take.voice, attempt=len(candidates), patience=PATIENCE_SECONDS
-            )
-            self._collect(again)
-            candidates.append(again)
+            candidates.append(self._again(take, len(candidates)))
         best = next((one for one in candidates if self._problem(one) is None), None)
         if best is None:
             best = max(candidates, key=self._closeness)
@@ -347,8 +361,16 @@ class Narration:
         take.codes, take.hidden, take.finish = best.codes, best.hidden, best.finish
         take.attempt = len(candidates) - 1
 
+    def _again(self, take: _Take, attempt: int) -> _Take:
+        """Another draw of the same line, complete."""
+        again = self._take(take.line, take.spoken, take.context, take.voice, attempt=attempt, patience=PATIENCE_SECONDS)
+        self._collect(again)
+        return again
+
     def _problem(self, take: _Take) -> Optional[str]:
         rate = self._parts.manifest.audio.tokens_per_second
+        if take.silent:
+            return "silent"
         return judge(take.all_codes, take.band, ended=take.finish is FinishReason.STOP, tokens_per_second=rate)
 
     def _closeness(self, take: _Take) -> Tuple[bool, int]:

@@ -1,8 +1,9 @@
 """Does a take say its line? What can be told without listening: its length, its end, and whether it got stuck.
 
 The model fails in few ways, and each leaves a mark in the codes: an end drawn too early (words lost), no end at all
-(a runaway), the same frame again and again (a held vowel or silence). The band is wide on purpose: a wrong alarm
-costs a second take, and after the last take the best one is kept and the problem reported, never hidden.
+(a runaway), the same frame again and again (a held vowel). Silence is told from the sound. The band is wide on
+purpose: a wrong alarm costs a second take, and after the last take the best one is kept and the problem reported, never
+hidden.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ LONGEST = 2.6
 GRACE_SECONDS = 1.5
 STUCK_SECONDS = 1.2
 """The same frame of codes for this long is not speech."""
+SILENT_SECONDS = 2.5
+"""Longest silence inside a line; the pauses a model makes on its own stay far below."""
+_QUIET = 10 ** (-50 / 20)
+_BLOCKS_A_SECOND = 50
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,13 @@ def longest_run(codes: npt.NDArray[np.int64]) -> int:
     changes = np.flatnonzero((codes[1:] != codes[:-1]).any(axis=1)) + 1
     edges = np.concatenate(([0], changes, [len(codes)]))
     return int(np.diff(edges).max())
+
+
+def is_silent(samples: npt.NDArray[np.float32], sample_rate: int) -> bool:
+    """Whether ``samples`` [n] of a line hold no sound, or a hole of more than `SILENT_SECONDS` between sounds."""
+    block = sample_rate // _BLOCKS_A_SECOND
+    blocks = samples[: len(samples) // block * block].reshape(-1, block)
+    sounding = np.flatnonzero(np.abs(blocks).max(axis=1) > _QUIET) if len(blocks) else np.zeros(0, np.int64)
+    if len(sounding) == 0:
+        return True
+    return bool(np.diff(sounding).max(initial=0) > SILENT_SECONDS * _BLOCKS_A_SECOND)
