@@ -1,25 +1,29 @@
 """Load on a running server: time to first audio, gaps, starved players, errors, for a curve of connections.
 
     chattts serve --model MODEL --port 8000 &
-    python benchmarks/load.py --url http://127.0.0.1:8000 --connections 1,2,4,8,16,32,100 --out load.json
+    python benchmarks/load.py --connections 1,2,4,8,16,32,100 --out load.json
 
-    python benchmarks/load.py --one-lock MODEL          the same engine behind one lock, in this process, beside it
+    chattts serve --model MODEL --port 8001 --slots 1 --max-batch 1 --queue 39 --queue-timeout 3600 &
+    python benchmarks/load.py --url http://127.0.0.1:8001        the same engine behind one lock, beside it
 
-``--one-lock`` starts a server that does what most local speech servers do: one request at a time, the others wait on a
-lock. It runs the same model with the same threads, so the difference is the batching and nothing else. A player is
-*starved* by a piece that comes after the sound before it has run out. Each connection sends its requests one after the
-other; the texts are the same in every run, chosen by ``--seed``.
+The second is what most local speech servers do: one request at a time, the others wait on a lock; model, threads and
+places are the same, so the difference is the batching and nothing else. Each connection sends one request after the
+other for ``--seconds``, and comes back as late as ``Retry-After`` says when it is refused. Throughput is the sound that
+arrived within that time; latencies are of all requests begun in it. A player is *starved* by a piece that comes after
+the sound before it has run out. The n-th text is the same in every run, chosen by ``--seed``. With ``--pid`` of the
+server its CPU time for a second of sound is given too: on a machine in other use, the wall's clock measures the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
+import os
 import platform
 import random
 import sys
-import threading
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -52,7 +56,10 @@ class Heard:
     """Of sound."""
     gaps: List[float] = field(default_factory=list)
     starved: int = 0
+    pieces: List[Tuple[float, float]] = field(default_factory=list)
+    """When each came, and its seconds of sound."""
     whole: bool = False
+    retry_after: float = 0.0
 
 
 async def request(host: str, port: int, text: str, seed: int, key: str) -> Heard:
@@ -77,6 +84,8 @@ async def request(host: str, port: int, text: str, seed: int, key: str) -> Heard
         while True:
             line = await reader.readline()
             chunked |= line.lower().startswith(b"transfer-encoding: chunked")
+            if line.lower().startswith(b"retry-after:"):
+                heard.retry_after = float(line.split(b":")[1])
             if line in (b"\r\n", b""):
                 break
         if heard.status == 200 and chunked:
@@ -86,6 +95,7 @@ async def request(host: str, port: int, text: str, seed: int, key: str) -> Heard
             heard.whole = heard.status != 200
             if heard.status == 200 and rest:
                 heard.first, heard.seconds, heard.whole = time.perf_counter(), len(rest) / 2 / RATE, True
+                heard.pieces.append((heard.first, heard.seconds))
     except (OSError, asyncio.IncompleteReadError, ValueError):
         pass
     finally:
@@ -110,32 +120,45 @@ async def _read_pieces(reader: asyncio.StreamReader, heard: Heard) -> None:
             heard.starved += now - heard.first > heard.seconds
         last = now
         heard.seconds += size / 2 / RATE
+        heard.pieces.append((now, size / 2 / RATE))
 
 
-async def run(url: str, connections: int, count: int, key: str, seed: int) -> Tuple[List[Heard], float]:
-    """``count`` requests over so many connections; what each got, and the seconds it took."""
+async def run(url: str, connections: int, seconds: float, key: str, seed: int) -> Tuple[List[Heard], float]:
+    """So many connections for so long; what each request got, and when the time was over."""
     host, port = urlsplit(url).hostname or "127.0.0.1", urlsplit(url).port or 80
-    draw = random.Random(seed)  # noqa: S311 - choosing texts, not keys
-    texts = [" ".join(draw.sample(SENTENCES, draw.randint(1, 3))) for _ in range(count)]
-    queue: List[Tuple[int, str]] = list(enumerate(texts))
+    numbers = itertools.count(seed)
     results: List[Heard] = []
+    end = time.perf_counter() + seconds
 
     async def connection() -> None:
-        while queue:
-            index, text = queue.pop(0)
-            results.append(await request(host, port, text, seed + index, key))
+        while time.perf_counter() < end:
+            number = next(numbers)
+            draw = random.Random(number)  # noqa: S311 - choosing texts, not keys
+            text = " ".join(draw.sample(SENTENCES, draw.randint(1, 3)))
+            heard = await request(host, port, text, number, key)
+            results.append(heard)
+            if heard.status != 200:
+                await asyncio.sleep(min(heard.retry_after or 0.1, max(0.0, end - time.perf_counter())))
 
-    begin = time.perf_counter()
     await asyncio.gather(*[connection() for _ in range(connections)])
-    return results, time.perf_counter() - begin
+    return results, end
 
 
-def summary(connections: int, results: List[Heard], seconds: float) -> Dict[str, Any]:
-    """The figures of one point of the curve."""
+def cpu_seconds(pid: Optional[int]) -> float:
+    """CPU time of a process and its threads so far (Linux); 0 without one."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def summary(connections: int, results: List[Heard], seconds: float, end: float, cpu: float) -> Dict[str, Any]:
+    """The figures of one point of the curve, ``seconds`` long until ``end``, for ``cpu`` seconds of work."""
     good = [one for one in results if one.status == 200 and one.whole]
     first = sorted(one.first - one.started for one in good if one.first is not None)
     total = sorted(one.ended - one.started for one in good)
-    sound = sum(one.seconds for one in good)
+    whole = sum(one.seconds for one in results)
+    sound = sum(length for one in good for came, length in one.pieces if came <= end)
     pieces = sum(len(one.gaps) + 1 for one in good)
     return {
         "connections": connections,
@@ -144,9 +167,9 @@ def summary(connections: int, results: List[Heard], seconds: float) -> Dict[str,
         "refused_429": sum(one.status == 429 for one in results),
         "broken": sum(one.status == 200 and not one.whole for one in results),
         "other_errors": sum(one.status not in (200, 429) for one in results),
-        "seconds": round(seconds, 2),
-        "requests_per_second": round(len(good) / seconds, 3),
+        "requests_per_second": round(sum(one.ended <= end for one in good) / seconds, 3),
         "audio_seconds_per_second": round(sound / seconds, 3),
+        "cpu_seconds_per_audio_second": round(cpu / whole, 4) if whole and cpu else None,
         "ttfa_p50": _at(first, 0.5),
         "ttfa_p99": _at(first, 0.99),
         "latency_p50": _at(total, 0.5),
@@ -158,33 +181,6 @@ def summary(connections: int, results: List[Heard], seconds: float) -> Dict[str,
 
 def _at(values: List[float], share: float) -> Optional[float]:
     return round(values[min(len(values) - 1, int(share * len(values)))], 3) if values else None
-
-
-def one_lock_server(model: str, threads: Optional[int]) -> Tuple[str, Any]:
-    """A server of the same engine that lets one request in at a time; its address and how to stop it."""
-    import dataclasses
-
-    from chattts_onnx.config import EngineConfig
-    from chattts_onnx.server.app import create_app
-    from chattts_onnx.server.http_server import DrainingServer, configuration
-    from chattts_onnx.server.settings import ServerSettings
-
-    engine = dataclasses.replace(EngineConfig(), max_batch=1, max_queue=256, threads=threads)
-    settings = ServerSettings(
-        port=0, model=model, engine=engine, slots=1, queue=256, queue_timeout=3600.0, log_level="error"
-    )
-    app = create_app(settings)
-    server = DrainingServer(configuration(app, settings), app.state.context)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while app.state.context.lifecycle.phase == "loading":
-        time.sleep(0.05)
-
-    def stop() -> None:
-        server.should_exit = True
-        thread.join()
-
-    return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", stop
 
 
 def wait_ready(url: str, seconds: float = 120.0) -> None:
@@ -203,34 +199,26 @@ def wait_ready(url: str, seconds: float = 120.0) -> None:
 def main() -> int:
     """Run the curve and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", help="a running server")
-    parser.add_argument("--one-lock", metavar="MODEL", help="start and measure the one-lock server of this model")
-    parser.add_argument("--threads", type=int, help="of the one-lock server's graphs")
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--connections", default="1,2,4,8,16,32,100")
-    parser.add_argument("--requests", type=int, default=0, help="for each point (default: 2 for each connection, 8 up)")
+    parser.add_argument("--seconds", type=float, default=30, help="of each point")
+    parser.add_argument("--pid", type=int, help="process of the server, to count its CPU time")
     parser.add_argument("--key", default="none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    if bool(args.url) == bool(args.one_lock):
-        parser.error("give either --url or --one-lock")
-    url, stop = (args.url, None) if args.url else one_lock_server(args.one_lock, args.threads)
+    wait_ready(args.url)
+    asyncio.run(run(args.url, 1, 0.1, args.key, args.seed))
     curve = []
-    try:
-        wait_ready(url)
-        asyncio.run(run(url, 1, 1, args.key, args.seed))
-        for connections in map(int, args.connections.split(",")):
-            count = args.requests or max(8, 2 * connections)
-            results, seconds = asyncio.run(run(url, connections, count, args.key, args.seed))
-            curve.append(summary(connections, results, seconds))
-            print(json.dumps(curve[-1]), flush=True)
-    finally:
-        if stop is not None:
-            stop()
+    for connections in map(int, args.connections.split(",")):
+        before = cpu_seconds(args.pid)
+        results, end = asyncio.run(run(args.url, connections, args.seconds, args.key, args.seed))
+        curve.append(summary(connections, results, args.seconds, end, cpu_seconds(args.pid) - before))
+        print(json.dumps(curve[-1]), flush=True)
     report = {
-        "kind": "one lock" if args.one_lock else "batched",
         "machine": platform.machine(),
         "python": platform.python_version(),
+        "seconds": args.seconds,
         "seed": args.seed,
         "curve": curve,
     }

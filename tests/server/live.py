@@ -19,6 +19,8 @@ from chattts_onnx.server.http_server import DrainingServer, configuration
 from chattts_onnx.server.settings import ServerSettings
 from server.facade_double import SineFacade, loader
 
+GAUGES = ("running", "waiting", "in_flight", "websockets")
+
 
 class LiveServer:
     """Where a running server is reached."""
@@ -69,7 +71,11 @@ def live_server(facade: Optional[Any] = None, load: Any = None, **settings: Any)
     port = server.servers[0].sockets[0].getsockname()[1]
     wait_until(lambda: app.state.context.lifecycle.phase != "loading", 60)
     try:
-        yield LiveServer(server, app.state.context, port)
+        live = LiveServer(server, app.state.context, port)
+        yield live
+        if server.exit_code == 0:
+            # Whatever a test does to a server, everything that was under way is over in the end.
+            wait_until(lambda: not any(live.metrics()[f"chattts_{name}"] for name in GAUGES))
     finally:
         server.should_exit = True
         thread.join(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -231,3 +232,26 @@ def test_a_failure_in_mid_stream_breaks_the_stream_and_touches_no_neighbour():
         alone = [httpx.post(server.url + "/v1/audio/speech", json=body(f"Good {i}.", seed=i)) for i in range(7)]
         assert [reply.content for reply in good] == [reply.content for reply in alone]
         server.wait_idle()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], ids=["first", "next"])
+def test_headers_that_trickle_in_have_an_end(before):
+    with live_server(SineFacade(), header_timeout=0.5) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            if before:
+                connection.sendall(before)
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            begin = time.monotonic()
+            connection.sendall(b"GET /livez HTTP/1.1\r\n")
+            with contextlib.suppress(OSError):
+                while time.monotonic() - begin < 10:
+                    connection.sendall(b"x: y\r\n")
+                    time.sleep(0.1)
+            assert time.monotonic() - begin < 5
+        assert httpx.get(server.url + "/livez").status_code == 200
+
+
+def test_a_long_reply_has_no_limit_on_headers():
+    with live_server(SineFacade(step_seconds=0.05, chunks_per_segment=20), header_timeout=0.3) as server:
+        reply = httpx.post(server.url + "/v1/audio/speech", json=body())
+        assert len(reply.content) == 2 * 20 * 2 * CHUNK

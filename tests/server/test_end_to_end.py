@@ -119,6 +119,35 @@ def test_in_a_batch_every_request_sounds_as_alone(server):
     assert metrics["chattts_running"] == metrics["chattts_engine_sequences_running"] == 0
 
 
+def test_five_of_twenty_leave_and_the_fifteen_sound_as_alone(server):
+    texts = [f"Number {i}, and another one." for i in range(15)]
+
+    async def run():
+        async with httpx.AsyncClient(
+            base_url=server.url, timeout=120, limits=httpx.Limits(max_connections=20)
+        ) as client:
+
+            async def say(i):
+                body = {"input": texts[i], "seed": i, "response_format": "pcm"}
+                return (await client.post("/v1/audio/speech", json=body)).content
+
+            async def leave(i):
+                body = {"input": "Leaving. " * 50, "seed": i, "response_format": "pcm"}
+                async with client.stream("POST", "/v1/audio/speech", json=body) as reply:
+                    async for _ in reply.aiter_bytes():
+                        return
+
+            alone = [await say(i) for i in range(15)]
+            *together, _ = await asyncio.gather(*[say(i) for i in range(15)], asyncio.gather(*map(leave, range(5))))
+            return alone, together
+
+    alone, together = asyncio.run(run())
+    assert together == alone
+    assert min(map(len, alone)) > 0
+    server.wait_idle(30)
+    assert server.metrics()["chattts_kv_slots_used"] == 0
+
+
 def test_a_disconnect_frees_the_engine(server):
     connection = server.raw({"input": "One two three four five. " * 20, "response_format": "pcm", "seed": 1})
     connection.recv(100)

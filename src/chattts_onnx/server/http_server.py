@@ -3,6 +3,7 @@
 uvicorn closes its listening sockets first and gives running replies a fixed time after; its 0.43 and 0.44 tell them
 that the client left. Here the first signal only ends readiness and admission: probes and new requests are still
 answered, with 503, while running speech is finished; only then is uvicorn told to stop. A second signal stops at once.
+uvicorn also waits for ever for the headers of a request, which lets a few idle clients take every connection there is.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional, Type
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from chattts_onnx.errors import ChatTTSError
 from chattts_onnx.server.app import Loader, create_app
@@ -118,6 +120,45 @@ class DrainingServer(uvicorn.Server):
         sys.stderr.flush()
 
 
+def impatient_protocol(seconds: float) -> Type[asyncio.Protocol]:
+    """Uvicorn's HTTP protocol, closing connections whose next request has no complete headers after ``seconds``."""
+
+    class ImpatientProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        _limit: Optional[asyncio.TimerHandle] = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._start()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.cycle is None or self.cycle.response_complete:
+                self._start()
+            else:
+                self._stop()
+
+        def connection_lost(self, exc: Optional[Exception]) -> None:
+            self._stop()
+            super().connection_lost(exc)
+
+        def _start(self) -> None:
+            if self._limit is None:
+                self._limit = self.loop.call_later(seconds, self._give_up)
+
+        def _stop(self) -> None:
+            if self._limit is not None:
+                self._limit.cancel()
+                self._limit = None
+
+        def _give_up(self) -> None:
+            self._limit = None
+            # A WebSocket's connection was handed over to a protocol of its own.
+            if self.transport.get_protocol() is self:
+                self.transport.close()
+
+    return ImpatientProtocol
+
+
 def serve(settings: ServerSettings, load: Loader = load_backend) -> int:
     """Serve until told to stop; gives the exit code (see `chattts_onnx.server.run`)."""
     app = create_app(settings, load)
@@ -139,6 +180,7 @@ def configuration(app: Any, settings: ServerSettings) -> uvicorn.Config:
     """Uvicorn's settings: its own log configuration off, its limits on."""
     return uvicorn.Config(
         app,
+        http=impatient_protocol(settings.header_timeout),
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -52,6 +52,8 @@ class ServerSettings:
     """Seconds a request may run (504 before its first byte, cut after it)."""
     write_timeout: float = 60.0
     """Seconds one write may wait for a slow reader before the stream is cut."""
+    header_timeout: float = 10.0
+    """Seconds a client has to send the headers of a request before its connection is closed."""
     drain_timeout: float = 30.0
     """Seconds that running requests get to finish after SIGTERM."""
     max_input_chars: int = 4096
@@ -106,7 +108,9 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_keys", tuple(hash_key(key) for key in self.api_keys))
-        for name in ("queue_timeout", "request_timeout", "write_timeout", "drain_timeout", "watchdog_seconds"):
+        for name in (
+            "queue_timeout", "request_timeout", "write_timeout", "header_timeout", "drain_timeout", "watchdog_seconds",
+        ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be above 0 seconds, not {getattr(self, name)}: set a larger value")
         for name in ("slots", "max_input_chars", "max_body_bytes", "max_upload_bytes", "stream_buffer_bytes"):
