@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 Features = List[Tensor]
-GAIN = 12.0  # speech has an RMS of 0.05 to 0.1: at its own scale the judges' first layers learn nothing for hundreds of steps
+GAIN = 12.0  # speech has an RMS of 0.05 to 0.1, at which the first layers learn nothing for hundreds of steps
 
 
 class Period(nn.Module):

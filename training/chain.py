@@ -1,0 +1,71 @@
+"""Where naturalness is lost: `python -m training.chain --work DIR [--clips 3]` (distillmos: see docs/evaluation.md).
+
+Distill-MOS of the same clips of each voice as they are, after Vocos on their real mels, and after Decoder and Vocos on
+the hidden states of the GPT that is told the clip's own codes. What sampling adds is in `chattts eval --quality`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import soxr
+import torch
+
+from . import codec, data
+from .gpt import VOICES, build
+from .gpt_data import Item, collate, phonemes
+from .gpt_model import rope
+from .nets import RATE
+from .vocoder import load_vocos
+
+from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt_data finds the package
+
+STAGES = ("recording", "real mel", "hidden states")
+
+
+@torch.no_grad()
+def stages(row: Dict[str, Any], work: Path, nets: Dict[str, Any], vocab: Dict[str, int]) -> List[np.ndarray]:
+    """The waveforms of one clip, in the order of `STAGES`."""
+    audio = data.load_audio(work, row).astype(np.float32) / 32768
+    mel = data.load_mel(work, row).float()
+    _, codes = nets["dvae"].encode(mel[None])
+    item = Item(row, codes[0].numpy(), mel.numpy(), vocab, VOICES.index(row["voice"]))
+    batch = collate([item], vocab, np.random.default_rng(0), 0.0)
+    gpt = nets["model"].gpt
+    text = gpt.embed_text(batch["ids"], batch["voice"], vocab["[spk_emb]"])
+    x = torch.where(batch["is_code"][..., None], gpt.embed_codes(batch["codes"]), text)
+    last, _, _ = gpt.trunk(x, *rope(x.shape[1]))
+    hidden = last[0][batch["at"][0, : len(item.codes)]].T[None]
+    return [audio, *(nets["vocos"](m)[0].numpy() for m in (mel[None], nets["model"].decoder(hidden)))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".mini"))
+    parser.add_argument("--clips", type=int, default=3, help="of each voice")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    work, vocab = args.work, phonemes.vocabulary()
+    model = build()
+    model.load_state_dict(torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)["ema"])
+    polish = work / "ckpt" / "polish.pt"
+    if polish.exists():
+        model.decoder.load_state_dict(torch.load(polish, map_location="cpu", weights_only=False)["ema_decoder"])
+    nets = {"model": model.eval(), "vocos": load_vocos(work), "dvae": codec.load(work)}
+    rng = np.random.default_rng(5)
+    found: List[List[float]] = []
+    with distill_mos() as score:
+        for voice in VOICES:
+            rows = [r for r in data.rows(work) if r["voice"] == voice and 2 * RATE < r["samples"] < 6 * RATE]
+            for i in rng.permutation(len(rows))[: args.clips]:
+                sounds = stages(rows[i], work, nets, vocab)
+                found.append([score(soxr.resample(s, RATE, 16000))["distill_mos"] for s in sounds])
+                print(f"{voice:9s} {rows[i]['lang']}", *(f"{v:.2f}" for v in found[-1]), flush=True)
+    print(f"{len(found)} clips:", ", ".join(f"{n} {v:.2f}" for n, v in zip(STAGES, np.mean(found, 0))))
+
+
+if __name__ == "__main__":
+    main()
