@@ -27,8 +27,8 @@ from chattts_onnx.evaluation.sentences import CALIBRATION_TEXTS, read_sentences
 from chattts_onnx.session import Recorder
 
 PRECISIONS = ("fp32", "int8", "int4", "int8-static")
-RANDOM_TEXTS = 6
-"""Texts recorded of a generated model, whose noise ends only where it must."""
+RANDOM_TEXTS, RANDOM_STEPS = 12, 96
+"""Texts recorded of a generated model, and steps of each: its noise ends only where it must."""
 
 
 def main() -> None:
@@ -109,9 +109,10 @@ def _convert_all(name: str, checkpoint: Path, args: argparse.Namespace) -> Dict[
 def _calibration(name: str, fp32: Path, args: argparse.Namespace) -> Path:
     path: Path = args.work / f"{name}-calibration.npz"
     if not path.is_file():
-        limit = RANDOM_TEXTS if name.startswith("random-") else args.calibration_limit
-        sentences = spread(read_sentences(CALIBRATION_TEXTS), limit)
-        record(str(fp32), sentences, seed=args.seed, threads=args.threads).save(path)
+        generated = name.startswith("random-")
+        sentences = spread(read_sentences(CALIBRATION_TEXTS), RANDOM_TEXTS if generated else args.calibration_limit)
+        longest = {"longest": RANDOM_STEPS} if generated else {}
+        record(str(fp32), sentences, seed=args.seed, threads=args.threads, **longest).save(path)
     return path
 
 

@@ -59,7 +59,9 @@ def spread(sentences: Sequence[Sentence], limit: int | None) -> List[Sentence]:
     return [sentences[position * len(sentences) // limit] for position in range(max(1, limit))]
 
 
-def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads: Any = None) -> Any:
+def record(
+    model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads: Any = None, longest: int = 2048
+) -> Any:
     """Speak ``sentences`` and return the `Recorder` with the feeds of ``gpt``, ``decoder`` and ``vocos``.
 
     Args:
@@ -67,6 +69,7 @@ def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads:
         sentences: what to say; the model's voices take turns.
         seed: of all draws.
         threads: of each graph.
+        longest: steps that a text is spoken for at most; a generated model's noise never ends by itself.
 
     Raises:
         InputError: the model is not fp32.
@@ -116,7 +119,7 @@ def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads:
         def speak(position: int) -> None:
             sentence = sentences[position]
             voice = names[position % len(names)]
-            speaker.synthesize(sentence.text, voice=voice, seed=seed + position, max_attempts=1)
+            speaker.synthesize(sentence.text, voice=voice, seed=seed + position, max_attempts=1, max_new_token=longest)
             progress.advance(sentence.text)
 
         list(pool.map(speak, range(len(sentences))))
