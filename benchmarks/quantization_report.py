@@ -29,12 +29,14 @@ from chattts_onnx.session import Recorder
 PRECISIONS = ("fp32", "int8", "int4", "int8-static")
 RANDOM_TEXTS, RANDOM_STEPS = 12, 96
 """Texts recorded of a generated model, and steps of each: its noise ends only where it must."""
+_SECTION = re.compile(r"^### (\S+)\n.*?(?=^### |\Z)", re.DOTALL | re.MULTILINE)
 
 
 def main() -> None:
     args = _arguments()
     report: Dict[str, Any] = {"environment": environment(), "models": {}}
-    sections = []
+    sections: Dict[str, str] = {}
+    circumstances = f"```\n{_command_line()}\n```\n\n{environment_line(report['environment'])}"
     for name, checkpoint in _checkpoints(args):
         directories = _convert_all(name, checkpoint, args)
         entry: Dict[str, Any] = {"fidelity": {}}
@@ -48,13 +50,12 @@ def main() -> None:
             entry["bench"] = measure(_bench_arguments(directories, args))
         if not name.startswith("random-") and not args.no_listening:
             entry["evaluation"] = evaluate(_eval_arguments(directories, args))
-        sections.append(_section(name, entry))
-    text = "\n\n".join([environment_line(report["environment"]), *sections])
-    print(text)
+        sections[name] = f"### {name}\n\n{circumstances}\n\n{_section(name, entry)}"
+    print("\n\n".join(sections.values()))
     if args.json:
         write_json(report, args.json)
     if args.update:
-        _update(args.update, f"```\n{_command_line()}\n```\n\n{text}")
+        _update(args.update, sections)
 
 
 def _arguments() -> argparse.Namespace:
@@ -111,8 +112,8 @@ def _calibration(name: str, fp32: Path, args: argparse.Namespace) -> Path:
     if not path.is_file():
         generated = name.startswith("random-")
         sentences = spread(read_sentences(CALIBRATION_TEXTS), RANDOM_TEXTS if generated else args.calibration_limit)
-        longest = {"longest": RANDOM_STEPS} if generated else {}
-        record(str(fp32), sentences, seed=args.seed, threads=args.threads, **longest).save(path)
+        options = {"max_new_token": RANDOM_STEPS, "refine": False} if generated else {}
+        record(str(fp32), sentences, seed=args.seed, threads=args.threads, **options).save(path)
     return path
 
 
@@ -166,7 +167,7 @@ def _section(name: str, entry: Dict[str, Any]) -> str:
             ]
         rows.append(row)
     sequences = next(iter(entry["fidelity"].values()))["sequences"]
-    text = f"### {name}\n\nAgainst fp32 over {sequences} recorded sequences of the calibration texts"
+    text = f"Against fp32 over {sequences} recorded sequences of the calibration texts"
     if measured:
         settings = measured["settings"]
         text += f"; speed with {settings['threads']} threads, {settings['clock']} clock, measured in turns"
@@ -178,12 +179,15 @@ def _section(name: str, entry: Dict[str, Any]) -> str:
     return text
 
 
-def _update(path: Path, text: str) -> None:
+def _update(path: Path, sections: Dict[str, str]) -> None:
+    """Replace the sections of these models between the markers; those of other models stay."""
     before = path.read_text(encoding="utf-8")
-    marked = re.compile(r"(<!-- begin tables -->\n).*?(<!-- end tables -->)", re.DOTALL)
-    if not marked.search(before):
+    marked = re.search(r"(?<=<!-- begin tables -->\n).*?(?=<!-- end tables -->)", before, re.DOTALL)
+    if not marked:
         sys.exit(f"{path} has no markers <!-- begin tables --> and <!-- end tables -->")
-    path.write_text(marked.sub(lambda found: f"{found.group(1)}\n{text}\n\n{found.group(2)}", before), encoding="utf-8")
+    kept = {found.group(1): found.group(0).strip() for found in re.finditer(_SECTION, marked.group(0))}
+    text = "\n\n".join({**kept, **sections}.values())
+    path.write_text(f"{before[: marked.start()]}\n{text}\n\n{before[marked.end() :]}", encoding="utf-8")
 
 
 def _command_line() -> str:
