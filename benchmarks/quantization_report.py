@@ -27,14 +27,16 @@ from chattts_onnx.evaluation.sentences import CALIBRATION_TEXTS, read_sentences
 from chattts_onnx.session import Recorder
 
 PRECISIONS = ("fp32", "int8", "int4", "int8-static")
-RANDOM_TEXTS = 6
-"""Texts recorded of a generated model, whose noise ends only where it must."""
+RANDOM_TEXTS, RANDOM_STEPS = 12, 96
+"""Texts recorded of a generated model, and steps of each: its noise ends only where it must."""
+_SECTION = re.compile(r"^### (\S+)\n.*?(?=^### |^<!-- end |\Z)", re.DOTALL | re.MULTILINE)
 
 
 def main() -> None:
     args = _arguments()
     report: Dict[str, Any] = {"environment": environment(), "models": {}}
-    sections = []
+    sections: Dict[str, str] = {}
+    circumstances = f"```\n{_command_line()}\n```\n\n{environment_line(report['environment'])}"
     for name, checkpoint in _checkpoints(args):
         directories = _convert_all(name, checkpoint, args)
         entry: Dict[str, Any] = {"fidelity": {}}
@@ -48,13 +50,12 @@ def main() -> None:
             entry["bench"] = measure(_bench_arguments(directories, args))
         if not name.startswith("random-") and not args.no_listening:
             entry["evaluation"] = evaluate(_eval_arguments(directories, args))
-        sections.append(_section(name, entry))
-    text = "\n\n".join([environment_line(report["environment"]), *sections])
-    print(text)
+        sections[name] = f"### {name}\n\n{circumstances}\n\n{_section(name, entry)}"
+    print("\n\n".join(sections.values()))
     if args.json:
         write_json(report, args.json)
     if args.update:
-        update_document(args.update, "tables", f"```\n{_command_line()}\n```\n\n{text}")
+        _update(args.update, sections)
 
 
 def _arguments() -> argparse.Namespace:
@@ -109,9 +110,10 @@ def _convert_all(name: str, checkpoint: Path, args: argparse.Namespace) -> Dict[
 def _calibration(name: str, fp32: Path, args: argparse.Namespace) -> Path:
     path: Path = args.work / f"{name}-calibration.npz"
     if not path.is_file():
-        limit = RANDOM_TEXTS if name.startswith("random-") else args.calibration_limit
-        sentences = spread(read_sentences(CALIBRATION_TEXTS), limit)
-        record(str(fp32), sentences, seed=args.seed, threads=args.threads).save(path)
+        generated = name.startswith("random-")
+        sentences = spread(read_sentences(CALIBRATION_TEXTS), RANDOM_TEXTS if generated else args.calibration_limit)
+        options = {"max_new_token": RANDOM_STEPS, "refine": False} if generated else {}
+        record(str(fp32), sentences, seed=args.seed, threads=args.threads, **options).save(path)
     return path
 
 
@@ -165,7 +167,7 @@ def _section(name: str, entry: Dict[str, Any]) -> str:
             ]
         rows.append(row)
     sequences = next(iter(entry["fidelity"].values()))["sequences"]
-    text = f"### {name}\n\nAgainst fp32 over {sequences} recorded sequences of the calibration texts"
+    text = f"Against fp32 over {sequences} recorded sequences of the calibration texts"
     if measured:
         settings = measured["settings"]
         text += f"; speed with {settings['threads']} threads, {settings['clock']} clock, measured in turns"
@@ -175,6 +177,12 @@ def _section(name: str, entry: Dict[str, Any]) -> str:
             entry["evaluation"]
         )
     return text
+
+
+def _update(path: Path, sections: Dict[str, str]) -> None:
+    """Replace the sections of these models in the document's tables; those of other models stay."""
+    present = {found.group(1): found.group(0).strip() for found in re.finditer(_SECTION, path.read_text("utf-8"))}
+    update_document(path, "tables", "\n\n".join({**present, **sections}.values()))
 
 
 def _command_line() -> str:

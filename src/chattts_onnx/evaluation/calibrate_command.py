@@ -59,7 +59,7 @@ def spread(sentences: Sequence[Sentence], limit: int | None) -> List[Sentence]:
     return [sentences[position * len(sentences) // limit] for position in range(max(1, limit))]
 
 
-def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads: Any = None) -> Any:
+def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads: Any = None, **options: Any) -> Any:
     """Speak ``sentences`` and return the `Recorder` with the feeds of ``gpt``, ``decoder`` and ``vocos``.
 
     Args:
@@ -67,6 +67,7 @@ def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads:
         sentences: what to say; the model's voices take turns.
         seed: of all draws.
         threads: of each graph.
+        options: more of `ChatTTS.synthesize`; a generated model's noise needs a ``max_new_token``.
 
     Raises:
         InputError: the model is not fp32.
@@ -116,7 +117,7 @@ def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads:
         def speak(position: int) -> None:
             sentence = sentences[position]
             voice = names[position % len(names)]
-            speaker.synthesize(sentence.text, voice=voice, seed=seed + position, max_attempts=1)
+            speaker.synthesize(sentence.text, voice=voice, seed=seed + position, max_attempts=1, **options)
             progress.advance(sentence.text)
 
         list(pool.map(speak, range(len(sentences))))
