@@ -142,7 +142,9 @@ def _speak_pieces(text: str, args: argparse.Namespace) -> Iterator[Part]:
                 # One segment a piece: sentences are not told apart by a program that counts characters.
                 joined = re.sub(r"(?<=[。！？.!?])", "，" if args.language == "zh" else ",", piece)
                 joined = re.sub(r"[。！？.!?]+(?=[，,])", "", joined)
-                audio = tts.synthesize(joined, continuity="none", seed=args.seed + start, voice=args.voice)
+                audio = tts.synthesize(
+                    joined, continuity="none", seed=args.seed + start, voice=args.voice, max_attempts=1
+                )
                 parts = list(_parts(audio))
                 yield Part(
                     "".join(part.spoken for part in parts),
