@@ -68,10 +68,11 @@ def main() -> None:
         ways = args.continuity or [tts.manifest.continuity, *(way for way in WAYS if way != tts.manifest.continuity)]
         for number, way in enumerate(ways):
             parts = list(_speak_pieces(text, args)) if way == "cut200" else _speak(tts, text, way, args)
-            heard = None if number == 0 else args.heard
+            heard = args.limit if number == 0 else args.heard
             report["runs"][way] = _measure(parts, way, heard, args.language, ear, embed)
             if number == 0:
-                report["alone"] = _alone(tts, parts, args, ear)
+                chosen = [parts[index] for index in report["runs"][way]["chosen"]]
+                report["alone"] = _alone(tts, chosen, args, ear)
         report["others"] = _other_voice(tts, parts, report["voice"], args, embed)
     line = environment_line(report["environment"])
     out = f"{line}\n\n{_headline(report)}\n\n{render(report)}"
@@ -91,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, default=None, metavar="FILE", help="another text")
     parser.add_argument("--characters", type=int, default=None, help="only the beginning of the text")
     parser.add_argument("--continuity", nargs="+", choices=WAYS, default=None, help="the first is heard as a whole")
+    parser.add_argument("--limit", type=int, default=None, help="segments heard of the first way (default: all)")
     parser.add_argument("--heard", type=int, default=20, help="segments heard of the other ways (default: %(default)s)")
     parser.add_argument("--voice", default=None)
     parser.add_argument("--seed", type=int, default=1)
@@ -142,7 +144,9 @@ def _speak_pieces(text: str, args: argparse.Namespace) -> Iterator[Part]:
                 # One segment a piece: sentences are not told apart by a program that counts characters.
                 joined = re.sub(r"(?<=[。！？.!?])", "，" if args.language == "zh" else ",", piece)
                 joined = re.sub(r"[。！？.!?]+(?=[，,])", "", joined)
-                audio = tts.synthesize(joined, continuity="none", seed=args.seed + start, voice=args.voice)
+                audio = tts.synthesize(
+                    joined, continuity="none", seed=args.seed + start, voice=args.voice, max_attempts=1
+                )
                 parts = list(_parts(audio))
                 yield Part(
                     "".join(part.spoken for part in parts),

@@ -456,6 +456,25 @@ def test_a_bad_lexicon_line_is_named(tmp_path: Path) -> None:
         say._lexicon(tmp_path / "lexicon.txt")
 
 
+def test_check_compares_with_what_is_read_not_with_what_is_written(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    class Recognizer:
+        def transcribe(self, samples: np.ndarray, sample_rate: int, language: str) -> str:
+            heard.append((len(samples), language))
+            return "we paid two dollars" if len(heard) == 1 else "then he left home"
+
+    pytest.importorskip("opencc", reason="the eval extra is not installed")
+    heard: list = []
+    monkeypatch.setattr("chattts_onnx.evaluation.asr.Recognizer", Recognizer)
+    Path("lexicon.txt").write_text("Bob=he", encoding="utf-8")
+    text = "We paid $2 [laugh] [pause 0.5s]\n\nThen Bob left early."
+    assert speak(tiny_model, text, "-q", "--seed", "1", "--check", "--lexicon", "lexicon.txt", "--no-refine") == 0
+    assert [language for _, language in heard] == ["en", "en"]
+    assert all(count > 1000 for count, _ in heard)
+    assert "error rate words 12.5% of 8; worst: 'Then he left early.'" in capsys.readouterr().err
+
+
 # Long texts
 
 

@@ -251,6 +251,7 @@ class Recital:
 
     def _speech(self, text: str, tally: Tally) -> Iterator[Samples]:
         offset = tally.seconds
+        judged = 0
         with self._streaming(text, tally) as stream:
             for chunk in stream:
                 if self._stopped.is_set():
@@ -259,17 +260,26 @@ class Recital:
                     tally.first = time.monotonic() - tally.started
                 tally.rate = chunk.sample_rate
                 tally.samples += len(chunk.samples)
-                begin, end = chunk.text_span
+                begin, _ = chunk.text_span
                 if self._listener is not None:
-                    self._listener.hear(text[begin:end].strip(), chunk.samples, chunk.sample_rate, chunk.segment)
+                    judged = self._listen(stream.segments, judged, tally.rate)
+                    self._listener.hear(chunk.samples)
                 self._bar.update("speaking", tally.read + begin, tally.characters, f"{tally.seconds:.1f} s of speech")
                 yield chunk.samples
             if self._stopped.is_set():
                 raise KeyboardInterrupt
+            if self._listener is not None:
+                self._listen(stream.segments, judged, tally.rate)
             for report in stream.segments:
                 tally.cues.append(Cue(report.text, offset + report.start, offset + report.end))
                 if report.problem:
                     tally.problems.append(f"{report.problem} after {report.attempts} attempts: {report.text.strip()!r}")
+
+    def _listen(self, reports: List[Any], judged: int, rate: int) -> int:
+        """Judge the segments that are complete and were not yet; how many are judged now."""
+        for report in reports[judged:]:
+            self._listener.judge(report.spoken, rate)
+        return len(reports)
 
     @contextlib.contextmanager
     def _streaming(self, text: str, tally: Tally) -> Iterator[Any]:
