@@ -123,7 +123,9 @@ async def _read_pieces(reader: asyncio.StreamReader, heard: Heard) -> None:
         heard.pieces.append((now, size / 2 / RATE))
 
 
-async def run(url: str, connections: int, seconds: float, key: str, seed: int) -> Tuple[List[Heard], float]:
+async def run(
+    url: str, connections: int, seconds: float, key: str, seed: int, longest: int
+) -> Tuple[List[Heard], float]:
     """So many connections for so long; what each request got, and when the time was over."""
     host, port = urlsplit(url).hostname or "127.0.0.1", urlsplit(url).port or 80
     numbers = itertools.count(seed)
@@ -134,7 +136,7 @@ async def run(url: str, connections: int, seconds: float, key: str, seed: int) -
         while time.perf_counter() < end:
             number = next(numbers)
             draw = random.Random(number)  # noqa: S311 - choosing texts, not keys
-            text = " ".join(draw.sample(SENTENCES, draw.randint(1, 3)))
+            text = " ".join(draw.sample(SENTENCES, draw.randint(1, longest)))
             heard = await request(host, port, text, number, key)
             results.append(heard)
             if heard.status != 200:
@@ -202,17 +204,18 @@ def main() -> int:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--connections", default="1,2,4,8,16,32,100")
     parser.add_argument("--seconds", type=float, default=30, help="of each point")
+    parser.add_argument("--sentences", type=int, default=3, help="of the longest text")
     parser.add_argument("--pid", type=int, help="process of the server, to count its CPU time")
     parser.add_argument("--key", default="none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     wait_ready(args.url)
-    asyncio.run(run(args.url, 1, 0.1, args.key, args.seed))
+    asyncio.run(run(args.url, 1, 0.1, args.key, args.seed, 1))
     curve = []
     for connections in map(int, args.connections.split(",")):
         before = cpu_seconds(args.pid)
-        results, end = asyncio.run(run(args.url, connections, args.seconds, args.key, args.seed))
+        results, end = asyncio.run(run(args.url, connections, args.seconds, args.key, args.seed, args.sentences))
         curve.append(summary(connections, results, args.seconds, end, cpu_seconds(args.pid) - before))
         print(json.dumps(curve[-1]), flush=True)
     report = {

@@ -92,6 +92,10 @@ async def test_voices_are_listed_with_id_and_name(facade):
         names = [voice["id"] for voice in listed]
         assert names[:3] == ["amy", "bo", "chen"]
         assert "alloy" in names
+        facade.manifest.default_voice = "bo"
+        listed = (await client.get("/v1/audio/voices")).json()["voices"]
+        assert [voice["id"] for voice in listed[:4]] == ["bo", "amy", "chen", "alloy"]
+        assert listed[3]["alias_of"] == "bo"
 
 
 async def upload(client, data, **fields):

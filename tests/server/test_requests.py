@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from server.conftest import client_of, running_app
+from server.facade_double import SineFacade
 
 pytestmark = pytest.mark.asyncio
 
@@ -205,3 +207,22 @@ async def test_cors_only_for_named_origins(facade):
         assert reply.headers["access-control-allow-origin"] == "https://good.example"
         assert "access-control-allow-credentials" not in reply.headers
         assert (await client.post(PATH, json={"input": "a"}, headers=good)).status_code == 200
+
+
+async def test_a_thousand_refusals_are_a_few_lines(caplog):
+    facade = SineFacade()
+    facade.held.set()
+    caplog.set_level("INFO")
+    async with running_app(facade, slots=1, queue=0) as app, client_of(app) as client:
+        first = asyncio.ensure_future(client.post("/v1/audio/speech", json={"input": "Held."}))
+        await asyncio.sleep(0.5)
+        assert app.state.context.admission.full
+        begin = time.monotonic()
+        for i in range(500):
+            assert (await client.post("/v1/audio/speech", json={"input": f"{i}"})).status_code == 429
+            assert (await client.post("/v1/audio/speech", content=b"{")).status_code == 400
+        seconds = time.monotonic() - begin
+        lines = [record for record in caplog.records if record.name.startswith("chattts_onnx")]
+        assert len(lines) < 20 + 10 * seconds
+        facade.held.clear()
+        await first

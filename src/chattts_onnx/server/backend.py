@@ -209,5 +209,7 @@ def figures(stats: Any) -> Dict[str, Any]:
 
 
 def voice_names(backend: Backend) -> List[str]:
-    """Names of every voice that can be asked for, in the library's order."""
-    return [voice if isinstance(voice, str) else str(voice.name) for voice in backend.voices.list()]
+    """Names of every voice that can be asked for: the model's own choice first, then in the library's order."""
+    names = [voice if isinstance(voice, str) else str(voice.name) for voice in backend.voices.list()]
+    first = getattr(backend.manifest, "default_voice", None)
+    return sorted(names, key=lambda name: name != first)

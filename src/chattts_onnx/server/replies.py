@@ -204,6 +204,8 @@ class SpeechReply(Response):
 
     def _record(self, status: int, reason: str, request_id: str) -> None:
         self._context.metrics.count(self._route, status, reason)
+        if 400 <= status < CLIENT_GONE:
+            return  # the access log has it, and no more than a few a second
         measured = self._job.measured
         first, factor = measured.first_audio_seconds, measured.real_time_factor
         log.info(

@@ -26,6 +26,12 @@ def configure_logging(level: str, kind: str) -> None:
     root.setLevel(logging.WARNING)
     for name in ("chattts_onnx", "uvicorn.error"):
         logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Not what uvicorn says of a connection that sent no HTTP, or of a cut stream, which has a line of ours."""
+    return not str(record.msg).startswith(("Invalid HTTP request", "ASGI callable returned without completing"))
 
 
 class TextFormatter(logging.Formatter):
