@@ -80,6 +80,19 @@ def test_the_probe_notices_one_different_bit(tiny_model, monkeypatch) -> None:
     assert open_engine(tiny_model).limits.min_rows == 2
 
 
+def test_a_scratch_row_spares_the_beginning_of_a_prompt(tiny_model, monkeypatch) -> None:
+    """A lone row runs as two while the second is being read in pieces: nothing of it may be written over."""
+    monkeypatch.setattr(ModelRunner, "_alone_equals_together", lambda *_: False)
+    engine = open_engine(tiny_model, prefill_chunk=8)
+    generator = np.random.default_rng(2)
+    speaking = (random_prompt(generator, engine._gpt, tokens=6), SamplingParams(seed=1, max_new_token=20))
+    read = (random_prompt(generator, engine._gpt, tokens=40), SamplingParams(seed=2, max_new_token=5, min_new_token=5))
+    [alone] = run_all(engine, [read])
+    _, joined = run_all(engine, [speaking, read])
+    np.testing.assert_array_equal(joined[0], alone[0])
+    np.testing.assert_array_equal(joined[1], alone[1])
+
+
 def test_a_step_binds_nothing_new(engine) -> None:
     prompt = random_prompt(np.random.default_rng(0), engine._gpt, tokens=5)
     engine.add(prompt, SamplingParams(seed=1, max_new_token=30, min_new_token=30))

@@ -143,8 +143,11 @@ class ModelRunner:
         return True
 
     def _run_step(self, rows: int, lengths: Tuple[int, ...]) -> None:
-        longest = max(lengths)
         batch = max(rows, self.min_rows)
+        # A scratch row may hold the beginning of a prompt: it writes behind that, where the next piece will stand.
+        held = self.cache.lengths[rows:batch]
+        lengths = (*lengths, *held, *(0,) * (batch - rows - len(held)))
+        longest = max(lengths)
         self.cache.reserve(longest + 1, rows=batch)
         if self._bound_generation != self.cache.generation:
             self._bindings.clear()
@@ -152,8 +155,7 @@ class ModelRunner:
         if batch not in self._bindings:
             ids, is_text = self.step_ids[:batch], self.step_is_text[:batch]
             self._bindings[batch] = self._bind(0, batch, ids, is_text, self._no_speaker[:batch], self.hidden[:batch])
-        self._seqlens[:rows] = lengths
-        self._seqlens[rows:batch] = 0
+        self._seqlens[:batch] = lengths
         self._total[...] = longest + 1
         self._session.run_with_iobinding(self._bindings[batch])
 
