@@ -28,9 +28,8 @@ from chattts_onnx.evaluation.report import (
     command_line,
     environment,
     environment_line,
+    publish,
     table,
-    update_document,
-    write_json,
 )
 from chattts_onnx.evaluation.sentences import Sentence, builtin_sentences
 from chattts_onnx.evaluation.speakers import encoder
@@ -87,12 +86,8 @@ def main() -> None:
         f"{environment_line(report['environment'])}\n\n{report['model']}, {len(sentences)} sentences each, "
         f"seed {args.seed}, recogniser {MODEL_NAME}:\n\n{render(report)}"
     )
-    print(out)
-    if args.json:
-        write_json(report, args.json)
-    if args.update:
-        command = command_line("benchmarks/cloning.py", model=report["name"])
-        update_document(args.update, f"cloning {args.language}", f"```\n{command}\n```\n\n{out}")
+    command = command_line("benchmarks/cloning.py", model=report["name"])
+    publish(out, report, json_path=args.json, document=args.update, mark=f"cloning {args.language}", command=command)
 
 
 def _arguments() -> argparse.Namespace:

@@ -36,9 +36,8 @@ from chattts_onnx.evaluation.report import (
     command_line,
     environment,
     environment_line,
+    publish,
     table,
-    update_document,
-    write_json,
 )
 from chattts_onnx.evaluation.scoring import rate
 from chattts_onnx.evaluation.sentences import Sentence
@@ -76,12 +75,8 @@ def main() -> None:
         report["others"] = _other_voice(tts, parts, report["voice"], args, embed)
     line = environment_line(report["environment"])
     out = f"{line}\n\n{_headline(report)}\n\n{render(report)}"
-    print(out)
-    if args.json:
-        write_json(report, args.json)
-    if args.update:
-        command = command_line("benchmarks/longform.py", model=report["name"])
-        update_document(args.update, args.language, f"```\n{command}\n```\n\n{out}")
+    command = command_line("benchmarks/longform.py", model=report["name"])
+    publish(out, report, json_path=args.json, document=args.update, mark=args.language, command=command)
 
 
 def _arguments() -> argparse.Namespace:

@@ -21,9 +21,8 @@ from chattts_onnx.evaluation.report import (
     command_line,
     environment,
     environment_line,
+    publish,
     table,
-    update_document,
-    write_json,
 )
 
 FORMATS = ("wav", "pcm", "flac", "mp3", "opus", "aac")
@@ -67,12 +66,8 @@ def main() -> None:
     progress.close()
     header = ["format", "characters", "peak MB", "against the first", "file MB"]
     out = environment_line(report["environment"]) + "\n\n" + table(header, rows)
-    print(out)
-    if args.json:
-        write_json(report, args.json)
-    if args.update:
-        command = command_line("benchmarks/memory.py", model="mini")
-        update_document(args.update, "memory", f"```\n{command}\n```\n\n{out}")
+    command = command_line("benchmarks/memory.py")
+    publish(out, report, json_path=args.json, document=args.update, mark="memory", command=command)
 
 
 def text_of(path: Path, characters: int) -> str:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -22,7 +20,14 @@ from chattts_onnx.evaluation.bench_run import measure
 from chattts_onnx.evaluation.calibrate_command import record, spread
 from chattts_onnx.evaluation.evaluate import evaluate, render
 from chattts_onnx.evaluation.fidelity import compare
-from chattts_onnx.evaluation.report import environment, environment_line, table, update_document, write_json
+from chattts_onnx.evaluation.report import (
+    command_line,
+    environment,
+    environment_line,
+    table,
+    update_document,
+    write_json,
+)
 from chattts_onnx.evaluation.sentences import CALIBRATION_TEXTS, read_sentences
 from chattts_onnx.session import Recorder
 
@@ -36,7 +41,10 @@ def main() -> None:
     args = _arguments()
     report: Dict[str, Any] = {"environment": environment(), "models": {}}
     sections: Dict[str, str] = {}
-    circumstances = f"```\n{_command_line()}\n```\n\n{environment_line(report['environment'])}"
+    command = command_line(
+        "benchmarks/quantization_report.py", checkpoint="NAME=CHECKPOINT", **{"quality-python": "PYTHON"}
+    )
+    circumstances = f"```\n{command}\n```\n\n{environment_line(report['environment'])}"
     for name, checkpoint in _checkpoints(args):
         directories = _convert_all(name, checkpoint, args)
         entry: Dict[str, Any] = {"fidelity": {}}
@@ -183,17 +191,6 @@ def _update(path: Path, sections: Dict[str, str]) -> None:
     """Replace the sections of these models in the document's tables; those of other models stay."""
     present = {found.group(1): found.group(0).strip() for found in re.finditer(_SECTION, path.read_text("utf-8"))}
     update_document(path, "tables", "\n\n".join({**present, **sections}.values()))
-
-
-def _command_line() -> str:
-    # Where a checkpoint lies is nobody's business; its name is.
-    hidden = [re.sub(r"^(\w[\w-]*)=.*$", r"\1=CHECKPOINT", argument) for argument in sys.argv[1:]]
-    for position, argument in enumerate(hidden[:-1]):
-        if argument in ("--work", "--json"):
-            hidden[position + 1] = Path(hidden[position + 1]).name
-        if argument == "--quality-python":
-            hidden[position + 1] = "PYTHON"
-    return shlex.join(["python", "benchmarks/quantization_report.py", *hidden])
 
 
 if __name__ == "__main__":

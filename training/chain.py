@@ -15,7 +15,7 @@ import soxr
 import torch
 
 from . import codec, data
-from .gpt import VOICES, build
+from .gpt import VOICES, load_model
 from .gpt_data import Item, collate, phonemes
 from .gpt_model import rope
 from .nets import RATE
@@ -49,12 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     work, vocab = args.work, phonemes.vocabulary()
-    model = build()
-    model.load_state_dict(torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)["ema"])
-    polish = work / "ckpt" / "polish.pt"
-    if polish.exists():
-        model.decoder.load_state_dict(torch.load(polish, map_location="cpu", weights_only=False)["ema_decoder"])
-    nets = {"model": model.eval(), "vocos": load_vocos(work), "dvae": codec.load(work)}
+    nets = {"model": load_model(work)[0], "vocos": load_vocos(work), "dvae": codec.load(work)}
     rng = np.random.default_rng(5)
     found: List[List[float]] = []
     with distill_mos() as score:

@@ -17,7 +17,7 @@ import torch
 
 from . import gpt_data
 from .asr import Ear, error_rate
-from .gpt import VOICES, build
+from .gpt import VOICES, load_model
 from .gpt_data import phonemes
 from .gpt_model import generate
 from .tools import Log
@@ -38,13 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     work = args.work
-    model = build()
-    state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
-    model.load_state_dict(state[args.checkpoint])
-    polish = work / "ckpt" / "polish.pt"
-    if polish.exists() and args.decoder == "polished":
-        model.decoder.load_state_dict(torch.load(polish, map_location="cpu", weights_only=False)["ema_decoder"])
-    model.eval()
+    model, step, minutes = load_model(work, weights=args.checkpoint, polished=args.decoder == "polished")
     vocos = load_vocos(work)
     tokenizer = phonemes.PhonemeTokenizer(phonemes.vocabulary())
     out = work / "eval"
@@ -76,9 +70,7 @@ def main() -> None:
         result[lang] = error_rate(pairs, lang)
         result[lang + "_s"] = seconds / len(lines)
         print(lang, result[lang], f"{time.time() - began:.0f} s")
-    Log(work / "log" / "evaluate.jsonl").write(
-        step=state["step"], min=state["spent"] / 60, temperature=args.temperature, **result
-    )
+    Log(work / "log" / "evaluate.jsonl").write(step=step, min=minutes, temperature=args.temperature, **result)
 
 
 if __name__ == "__main__":

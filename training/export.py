@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import codec
-from .gpt import VOICES, build
+from .gpt import VOICES, load_model
 from .gpt_data import phonemes
 from .gpt_model import GPT
 from .nets import BOOKS, HOP, N_FFT, RATE, MelSpectrogram
@@ -47,12 +47,7 @@ def text_rows(gpt: GPT, vocab: Dict[str, int]) -> Tensor:
 
 def export(work: Path, out: Path, decoder: str = "polished") -> None:
     vocab = phonemes.vocabulary()
-    model = build()
-    state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
-    model.load_state_dict(state["ema"])
-    polish = work / "ckpt" / "polish.pt"
-    if polish.exists() and decoder == "polished":
-        model.decoder.load_state_dict(torch.load(polish, map_location="cpu", weights_only=False)["ema_decoder"])
+    model, step, _ = load_model(work, polished=decoder == "polished")
     gpt = model.gpt
     (out / "gpt").mkdir(parents=True, exist_ok=True)
     (out / "tokenizer").mkdir(exist_ok=True)
@@ -100,7 +95,7 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
         "front_end": "phonemes", "default_voice": "heartbei", "refines": False, "continuity": "none",
         "segment_seconds": 9.0, "context_seconds": 10.0,
         "licence": "Apache-2.0",
-        "source": f"trained by the project (training/README.md), {state['step']} steps",
+        "source": f"trained by the project (training/README.md), {step} steps",
     }, indent=2) + "\n")  # fmt: skip
     for name, vector in zip(VOICES, torch.nn.functional.normalize(gpt.voice.weight.detach().float(), dim=-1)):
         blend = (
@@ -115,7 +110,7 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
             "licence": "Apache-2.0", "provenance": PROVENANCE.format(blend),
         }, indent=2) + "\n")  # fmt: skip
     numbers = [np.prod(v.shape) for v in {**trunk, **embed}.values()]
-    print(f"exported {state['step']} steps to {out}: GPT and tables {sum(numbers) / 1e6:.2f} M")
+    print(f"exported {step} steps to {out}: GPT and tables {sum(numbers) / 1e6:.2f} M")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import copy
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -89,6 +89,23 @@ def build(**overrides: Any) -> Model:
     return Model(cfg, share_matrix(vocab))
 
 
+def load_decoder(model: Model, work: Path) -> None:
+    """Give the model the polished Decoder, where there is one."""
+    path = work / "ckpt" / "polish.pt"
+    if path.exists():
+        model.decoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["ema_decoder"])
+
+
+def load_model(work: Path, *, weights: str = "ema", polished: bool = True) -> Tuple[Model, int, float]:
+    """The trained model, ready to be used, the step it was trained to, and in how many minutes."""
+    model = build()
+    state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
+    model.load_state_dict(state[weights])
+    if polished:
+        load_decoder(model, work)
+    return model.eval(), state["step"], state["spent"] / 60
+
+
 def rate(done: float, warm: float = 0.01, flat: float = 0.5, floor: float = 0.04) -> float:
     """Warm-up, constant, then linear to the floor: any point of the constant part can be extended."""
     if done < warm:
@@ -151,10 +168,9 @@ def train(args: argparse.Namespace) -> None:
             muon.load_state_dict(state["muon"])
             adam.load_state_dict(state["adam"])
         step, spent = state["step"], state["spent"]
-        if args.polished and (work / "ckpt" / "polish.pt").exists():
-            polished = torch.load(work / "ckpt" / "polish.pt", map_location=dev, weights_only=False)["ema_decoder"]
+        if args.polished:
             for m in (model, ema):
-                m.decoder.load_state_dict(polished)
+                load_decoder(m, work)
     else:
         sample = np.concatenate(
             [i.mel[:, ::7].astype(np.float32) for i in corpus.items[:: max(1, len(corpus.items) // 300)]], 1

@@ -24,7 +24,6 @@ from .tools import Log, autocast, cosine, device, save, seed_all
 
 VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
 JUDGE_RATE = 1.5e-3
-LOOK_ON = 60  # steps
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
 
 
@@ -153,7 +152,7 @@ def train(args: argparse.Namespace) -> None:
             judge_optimizer.zero_grad()
             d_loss.backward()
             judge_optimizer.step()
-            if not heard and step - start < LOOK_ON:
+            if not heard and step - start < args.look_on:
                 continue
             with autocast(dev):
                 adversarial, feature = loss_generator(jury, goals, out)
@@ -188,6 +187,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--polish", action="store_true", help="stage 2, needs a trained GPT")
     parser.add_argument("--gan", type=float, default=0.0, help="weight of the adversarial loss")
+    parser.add_argument("--look-on", type=int, default=60, help="steps that new judges learn before they are heard")
     parser.add_argument("--mel", type=float, default=2.0, help="weight of the distance of Decoder's mel")
     parser.add_argument("--fresh", action="store_true", help="restart the schedule, keep the weights")
     train(parser.parse_args())

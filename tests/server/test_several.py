@@ -65,7 +65,8 @@ def test_two_servers_share_the_work_and_one_drains():
             first = await asyncio.gather(*[ask() for _ in range(8)])
             shares = dict(proxy.served)
             running = [asyncio.ensure_future(ask()) for _ in range(4)]
-            while sum(s.context.admission.running + s.context.admission.waiting for s in (one, two)) < len(running):
+            admissions = [server.context.admission for server in (one, two)]
+            while sum(each.running + each.waiting for each in admissions) < len(running):  # noqa: ASYNC110 - of others
                 await asyncio.sleep(0.01)
             one.server._loop.call_soon_threadsafe(setattr, one.context.lifecycle, "phase", "draining")
             await asyncio.sleep(0.2)

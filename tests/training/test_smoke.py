@@ -60,7 +60,22 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, gpt, *common, "--steps", "3", "--tokens", "512", "--short", "2")
     _run(monkeypatch, gpt, *common, "--steps", "4", "--tokens", "512", "--short", "2")  # resumed
     _run(monkeypatch, vocoder, *common, "--steps", "2", "--batch", "2", "--frames", "24")
-    _run(monkeypatch, vocoder, *common, "--steps", "2", "--batch", "2", "--frames", "24", "--polish", "--gan", "0.1")
+    _run(
+        monkeypatch,
+        vocoder,
+        *common,
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--frames",
+        "24",
+        "--polish",
+        "--gan",
+        "0.1",
+        "--look-on",
+        "1",
+    )
     _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     _run(monkeypatch, export, *common)
 

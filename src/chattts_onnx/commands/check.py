@@ -35,12 +35,13 @@ class Listener:
     def judge(self, spoken: str, sample_rate: int) -> None:
         """The segment is complete: compare what was heard since the last one with what it says."""
         from chattts_onnx.evaluation.scoring import score
+        from chattts_onnx.evaluation.sentences import detect_language
 
         if not self._pieces:
             return
         samples = np.concatenate(self._pieces)
         self._pieces = []
-        language = "zh" if any("\u4e00" <= character <= "\u9fff" for character in spoken) else "en"
+        language = detect_language(spoken)
         heard = self._recognizer.transcribe(samples, sample_rate, language)
         try:
             errors = score(spoken, heard, language)["cer" if language == "zh" else "wer"]

@@ -31,7 +31,6 @@ class MachineLimits:
     """Best rates seen over a few repeats."""
 
     threads: int
-    read_bytes_per_second: float
     float_operations_per_second: float
     """float32 matrix products; a multiplication and an addition are two."""
     int8_operations_per_second: Optional[float]
@@ -39,10 +38,9 @@ class MachineLimits:
 
 
 def measure_limits(threads: int, *, repeats: int = 5, now: Now = time.perf_counter) -> MachineLimits:
-    """Probe memory and arithmetic with ``threads`` threads, timed by ``now``; takes about a second."""
+    """Probe arithmetic with ``threads`` threads, timed by ``now``; memory is probed beside each measurement."""
     return MachineLimits(
         threads=threads,
-        read_bytes_per_second=read_bandwidth(threads, repeats=repeats, now=now),
         float_operations_per_second=_float_rate(threads, repeats, now),
         int8_operations_per_second=_graph_rate("int8", threads, repeats, now),
     )

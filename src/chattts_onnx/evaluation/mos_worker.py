@@ -1,7 +1,7 @@
 """Distill-MOS behind a pipe; run by a Python that has PyTorch and distillmos, not necessarily this package's.
 
-One line in, the name of a `.npy` file with float32 [n] at 16 kHz; one line out, its score or ``error: ...``. This file
-imports nothing of chattts_onnx.
+It says ``ready`` or ``error: ...`` first; then one line in, the name of a `.npy` file with float32 [n] at 16 kHz, and
+one line out, its score. This file imports nothing of chattts_onnx.
 """
 
 from __future__ import annotations

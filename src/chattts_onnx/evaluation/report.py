@@ -81,6 +81,17 @@ def command_line(script: str, **shown: str) -> str:
     return shlex.join(["python", script, *values])
 
 
+def publish(
+    text: str, report: Dict[str, Any], *, json_path: Optional[str], document: Optional[Path], mark: str, command: str
+) -> None:
+    """Print a benchmark's result; keep it as JSON and, under the command that made it, in a document, where asked."""
+    print(text)
+    if json_path:
+        write_json(report, json_path)
+    if document:
+        update_document(document, mark, f"```\n{command}\n```\n\n{text}")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table, its columns aligned for reading in a terminal too."""
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
