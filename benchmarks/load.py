@@ -12,6 +12,8 @@ other for ``--seconds``, and comes back as late as ``Retry-After`` says when it 
 arrived within that time; latencies are of all requests begun in it. A player is *starved* by a piece that comes after
 the sound before it has run out. The n-th text is the same in every run, chosen by ``--seed``. With ``--pid`` of the
 server its CPU time for a second of sound is given too: on a machine in other use, the wall's clock measures the others.
+A random model ends no sentence of itself: ``--fields '{"refine": false, "max_attempts": 1}'`` keeps each from being
+drawn again.
 """
 
 from __future__ import annotations
@@ -62,10 +64,10 @@ class Heard:
     retry_after: float = 0.0
 
 
-async def request(host: str, port: int, text: str, seed: int, key: str) -> Heard:
+async def request(host: str, port: int, text: str, seed: int, key: str, fields: Dict[str, Any]) -> Heard:
     """Ask for PCM over a socket of its own and note when each piece comes."""
     body = {"model": "tts-1", "voice": "alloy", "input": text, "seed": seed, "response_format": "pcm", "stream": True}
-    data = json.dumps(body).encode()
+    data = json.dumps({**body, **fields}).encode()
     head = (
         f"POST /v1/audio/speech HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(data)}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
@@ -124,7 +126,7 @@ async def _read_pieces(reader: asyncio.StreamReader, heard: Heard) -> None:
 
 
 async def run(
-    url: str, connections: int, seconds: float, key: str, seed: int, longest: int
+    url: str, connections: int, seconds: float, key: str, seed: int, longest: int, fields: Dict[str, Any]
 ) -> Tuple[List[Heard], float]:
     """So many connections for so long; what each request got, and when the time was over."""
     host, port = urlsplit(url).hostname or "127.0.0.1", urlsplit(url).port or 80
@@ -137,7 +139,7 @@ async def run(
             number = next(numbers)
             draw = random.Random(number)  # noqa: S311 - choosing texts, not keys
             text = " ".join(draw.sample(SENTENCES, draw.randint(1, longest)))
-            heard = await request(host, port, text, number, key)
+            heard = await request(host, port, text, number, key, fields)
             results.append(heard)
             if heard.status != 200:
                 await asyncio.sleep(min(heard.retry_after or 0.1, max(0.0, end - time.perf_counter())))
@@ -205,17 +207,19 @@ def main() -> int:
     parser.add_argument("--connections", default="1,2,4,8,16,32,100")
     parser.add_argument("--seconds", type=float, default=30, help="of each point")
     parser.add_argument("--sentences", type=int, default=3, help="of the longest text")
+    parser.add_argument("--fields", type=json.loads, default={}, help="JSON object: further fields of each request")
     parser.add_argument("--pid", type=int, help="process of the server, to count its CPU time")
     parser.add_argument("--key", default="none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     wait_ready(args.url)
-    asyncio.run(run(args.url, 1, 0.1, args.key, args.seed, 1))
+    ask = (args.key, args.seed)
+    asyncio.run(run(args.url, 1, 0.1, *ask, 1, args.fields))
     curve = []
     for connections in map(int, args.connections.split(",")):
         before = cpu_seconds(args.pid)
-        results, end = asyncio.run(run(args.url, connections, args.seconds, args.key, args.seed, args.sentences))
+        results, end = asyncio.run(run(args.url, connections, args.seconds, *ask, args.sentences, args.fields))
         curve.append(summary(connections, results, args.seconds, end, cpu_seconds(args.pid) - before))
         print(json.dumps(curve[-1]), flush=True)
     report = {
@@ -223,6 +227,7 @@ def main() -> int:
         "python": platform.python_version(),
         "seconds": args.seconds,
         "seed": args.seed,
+        "fields": args.fields,
         "curve": curve,
     }
     if args.out:

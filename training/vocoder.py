@@ -23,7 +23,7 @@ from .nets import HOP, MelSpectrogram, Vocos
 from .tools import Log, autocast, cosine, device, save, seed_all
 
 VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
-JUDGE_RATE = 1.5e-3
+JUDGE_RATE = 1e-3
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
 
 
@@ -129,11 +129,12 @@ def train(args: argparse.Namespace) -> None:
              judge=judge.state_dict() if judge else None)  # fmt: skip
 
     for step in itertools.count(start):
-        done = (spent + time.time() - began) / (args.minutes * 60)
-        if done >= 1 or (args.steps and step >= args.steps):
+        done = step / args.steps if args.steps else (spent + time.time() - began) / (args.minutes * 60)
+        if done >= 1:
             break
-        for group in optimizer.param_groups:
-            group["lr"] = args.lr * cosine(done, 0.02)
+        optimizer.param_groups[0]["lr"] = args.lr * cosine(done, 0.02)
+        if judge_optimizer:
+            judge_optimizer.param_groups[0]["lr"] = JUDGE_RATE * cosine(done, 0.0)
         mel, audio = next(source)
         mel, audio = mel.to(dev), audio.to(dev)
         mel_loss = feeder.mel_loss if feeder is not None else mel.new_zeros(())
@@ -144,7 +145,7 @@ def train(args: argparse.Namespace) -> None:
         out, audio = out[:, edge:-edge], audio[:, edge:-edge]
         stft, mel80 = spectral(out, audio)
         parts = {"stft": stft, "mel": mel80, "mel_in": mel_loss}
-        loss = stft + 2 * mel80 + args.mel * mel_loss
+        loss = args.stft * stft + 2 * mel80 + args.mel * mel_loss
         if judge and judge_optimizer:
             jury = judge.jury()
             with autocast(dev):
@@ -162,7 +163,7 @@ def train(args: argparse.Namespace) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(params, 5.0)
         optimizer.step()
-        keep = min(0.99, (step - start + 1) / (step - start + 10))
+        keep = min(0.998, (step - start + 1) / (step - start + 10))
         for store, module in ((ema, vocos), (ema_decoder, feeder.decoder if feeder else None)):
             if module is not None:
                 for k, v in module.state_dict().items():
@@ -181,12 +182,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".mini"))
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=0, help="train to this step, whatever time it takes")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--frames", type=int, default=52)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--polish", action="store_true", help="stage 2, needs a trained GPT")
     parser.add_argument("--gan", type=float, default=0.0, help="weight of the adversarial loss")
+    parser.add_argument("--stft", type=float, default=1.0, help="weight of the spectral distances; less beside --gan")
     parser.add_argument("--look-on", type=int, default=60, help="steps that new judges learn before they are heard")
     parser.add_argument("--mel", type=float, default=2.0, help="weight of the distance of Decoder's mel")
     parser.add_argument("--fresh", action="store_true", help="restart the schedule, keep the weights")

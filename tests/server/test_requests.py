@@ -95,12 +95,14 @@ async def test_fields_reach_the_facade_by_its_names(facade):
     body = {
         "input": "a", "model": "gpt-4o-mini-tts-2025-12-15", "speed": 1.5, "seed": 3, "temperature": 0.5, "top_p": 0.6,
         "top_k": 9, "refine": True, "sample_rate": 16000, "lang": "zh", "normalize": False, "continuity": "anchor",
+        "max_attempts": 1,
         "instructions": "Speak casually, with a laugh, and very slowly.", "unknown_field": {"x": 1},
     }  # fmt: skip
     assert (await send(facade, body=body)).status_code == 200
     assert facade.seen[0][2] == {
         "speed": 1.5, "seed": 3, "temperature": 0.5, "top_P": 0.6, "top_K": 9, "refine": True, "sample_rate": 16000,
-        "language": "zh", "normalize": False, "continuity": "anchor", "oral": 5, "laugh": 2, "speed_tag": 1,
+        "language": "zh", "normalize": False, "continuity": "anchor", "max_attempts": 1,
+        "oral": 5, "laugh": 2, "speed_tag": 1,
     }  # fmt: skip
 
 

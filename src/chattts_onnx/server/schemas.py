@@ -61,6 +61,7 @@ class SpeechFields(BaseModel):
     lang: Optional[Literal["zh", "en"]] = None
     normalize: bool = True
     continuity: Optional[Literal["carry", "anchor", "none"]] = None
+    max_attempts: Optional[int] = Field(None, ge=1, le=10, description="Draws of a segment that comes out wrong.")
 
     @field_validator("voice")
     @classmethod
@@ -76,7 +77,7 @@ class SpeechFields(BaseModel):
             ("seed", self.seed), ("temperature", self.temperature), ("top_P", self.top_p), ("top_K", self.top_k),
             ("refine", self.refine), ("oral", self.oral), ("laugh", self.laugh), ("break_", self.break_),
             ("speed_tag", self.speed_tag), ("sample_rate", self.sample_rate), ("language", self.lang),
-            ("continuity", self.continuity),
+            ("continuity", self.continuity), ("max_attempts", self.max_attempts),
         )  # fmt: skip
         chosen.update({name: value for name, value in pairs if value is not None})
         if self.speed != 1.0:

@@ -27,7 +27,7 @@ from chattts_onnx.server.synthesis import job_from
 _WRAPPER_FIELDS = {"prompt", "custom_voice", "skip_refine", "is_stream", "is_split", "text_seed", "wav"}
 _PROMPT_TAG = re.compile(r"\[(oral|laugh|break|speed)_(\d)\]")
 _NUMBERS = {"speed": float, "temperature": float, "top_p": float}
-_INTEGERS = ("seed", "top_k", "oral", "laugh", "break", "speed_tag", "sample_rate")
+_INTEGERS = ("seed", "top_k", "oral", "laugh", "break", "speed_tag", "sample_rate", "max_attempts")
 _BOOLEANS = ("refine", "normalize")
 
 
