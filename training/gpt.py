@@ -13,7 +13,7 @@ import copy
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from .gpt_data import Corpus, collate, phonemes, share_matrix
 from .gpt_model import GPT, GPTConfig, rope
 from .nets import BOOKS, Decoder
 from .teacher import BLENDS, HIBARI_VOICE
-from .tools import Log, Muon, autocast, device, save, seed_all
+from .tools import Log, Muon, Peers, autocast, device, save, seed_all
 
 VOICES = [*BLENDS, HIBARI_VOICE]
 MEL_SHARE = 3  # one row in three is decoded to mel
@@ -111,35 +111,6 @@ def rate(done: float, warm: float = 0.01, flat: float = 0.5, floor: float = 0.04
     if done < warm:
         return (done + 1e-3) / (warm + 1e-3)
     return 1.0 if done < flat else max(floor, 1 - (1 - floor) * (done - flat) / (1 - flat))
-
-
-class Peers:
-    """Data-parallel ranks of one thread each (RANK and WORLD in the environment, meeting in WORK/rendezvous).
-
-    Local SGD: every rank steps on its own and all take the mean of the weights every few steps. On a busy
-    machine that beats threads, which meet at every operation, and shared gradients, which meet at every step.
-    """
-
-    def __init__(self, work: Path, every: int) -> None:
-        self.rank, self.world, self.every = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD", "1")), every
-        if self.world > 1:
-            torch.distributed.init_process_group(
-                "gloo", init_method=f"file://{work.resolve()}/rendezvous", rank=self.rank, world_size=self.world
-            )
-
-    @torch.no_grad()
-    def mean(self, params: List[nn.Parameter], extra: float) -> float:
-        """Average weights (and a number) over the ranks, in place."""
-        if self.world == 1:
-            return extra
-        flat = torch.cat([p.reshape(-1) for p in params] + [torch.tensor([extra], device=params[0].device)])
-        torch.distributed.all_reduce(flat)
-        flat /= self.world
-        at = 0
-        for p in params:
-            p.copy_(flat[at : at + p.numel()].view_as(p))
-            at += p.numel()
-        return flat[-1].item()
 
 
 def train(args: argparse.Namespace) -> None:

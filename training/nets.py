@@ -241,10 +241,17 @@ class Head(nn.Module):
         self.out = nn.Linear(dim, n_fft + 2)
         self.register_buffer("window", torch.hann_window(n_fft))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def polar(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        """Log-magnitude and phase [B, bins, frames] of features [B, frames, dim]."""
         log_mag, phase = self.out(x).float().transpose(1, 2).chunk(2, 1)
+        return log_mag, phase
+
+    def wave(self, log_mag: Tensor, phase: Tensor) -> Tensor:
         mag = torch.exp(log_mag).clamp(max=100.0)
         return self.istft(mag * torch.cos(phase), mag * torch.sin(phase))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wave(*self.polar(x))
 
     def istft(self, real: Tensor, imag: Tensor) -> Tensor:
         frames = torch.fft.irfft(torch.complex(real, imag), n=self.n_fft, dim=1) * self.window[None, :, None]

@@ -19,11 +19,14 @@ from torch import Tensor, nn
 
 from . import data
 from .discriminators import Discriminators, loss_generator, loss_real_fake
-from .nets import HOP, MelSpectrogram, Vocos
-from .tools import Log, autocast, cosine, device, save, seed_all
+from .nets import HOP, N_FFT, MelSpectrogram, Vocos
+from .tools import Log, Muon, Peers, autocast, cosine, device, save, seed_all
 
 VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
-JUDGE_RATE = 1e-3
+JUDGE_RATE = 6e-4
+EDGE = 2
+FLOOR = 1e-2
+"""Magnitude below which a bin of the head's spectrum (RMS of speech: about 1.5) counts as silent."""
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
 
 
@@ -56,6 +59,26 @@ class SpectralLoss(nn.Module):
         return total / len(RESOLUTIONS), mel
 
 
+def spectrum_loss(log_mag: Tensor, phase: Tensor, audio: Tensor) -> Tuple[Tensor, Tensor]:
+    """Distance of what the head says to the spectrum of the real audio, before any overlap blurs it.
+
+    Log-magnitudes, and the differences of phase to the frame before and to the bin below (absolute phase is not in a
+    mel): one minus the cosine, weighted by how much sound is there.
+    """
+    window = torch.hann_window(N_FFT, device=audio.device)
+    real = torch.stft(audio, N_FFT, HOP, window=window, return_complex=True)
+    inner = slice(EDGE, -EDGE)  # frames at the slice's ends see a mirror
+    real, log_mag, phase = real[:, :, inner], log_mag[:, :, inner], phase[:, :, inner]
+    size = real.abs()
+    mag = (torch.log(torch.exp(log_mag) + FLOOR) - torch.log(size + FLOOR)).abs().mean()
+    weight, error = size / (size + 10 * FLOOR), phase - real.angle()
+    total = mag.new_zeros(())
+    for axis in (1, 2):
+        both = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
+        total = total + (both * (1 - torch.cos(error.diff(dim=axis)))).sum() / both.sum()
+    return mag, total / 2
+
+
 def load_vocos(work: Path) -> Vocos:
     model = Vocos(**VOCOS)
     path = work / "ckpt" / "polish.pt"
@@ -79,11 +102,12 @@ def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -
 
 
 def train(args: argparse.Namespace) -> None:
-    seed_all(3)
     work, dev = args.work, device()
+    peers = Peers(work, args.meet)
+    seed_all(int(time.time()) + peers.rank)
     vocos = Vocos(**VOCOS).to(dev)
     spectral = SpectralLoss().to(dev)
-    rng = np.random.default_rng(int(time.time()))
+    rng = np.random.default_rng(int(time.time()) + peers.rank)
     params: List[nn.Parameter] = list(vocos.parameters())
     path = work / "ckpt" / ("polish.pt" if args.polish else "vocos.pt")
     feeder = None
@@ -96,7 +120,13 @@ def train(args: argparse.Namespace) -> None:
         vocos.load_state_dict(load_vocos(work).state_dict())
     else:
         source = real_batches(work, args.batch, args.frames, rng)
-    optimizer = torch.optim.AdamW(params, lr=args.lr, betas=(0.8, 0.99), weight_decay=0.01)
+    matrices = [p for n, p in vocos.named_parameters() if "pwconv" in n and p.dim() == 2] if args.muon else []
+    known = {id(p) for p in matrices}
+    rest = [p for p in params if id(p) not in known]
+    optimizers: List[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=args.lr, betas=(0.8, 0.99), weight_decay=0.01),
+        *([Muon(matrices, lr=args.muon)] if matrices else []),
+    ]
     start, spent = 0, 0.0
     judge = Discriminators().to(dev) if args.gan else None
     judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=JUDGE_RATE, betas=(0.8, 0.99)) if judge else None
@@ -123,16 +153,22 @@ def train(args: argparse.Namespace) -> None:
     sums: Dict[str, float] = {}
     began = time.time()
 
+    averaged = params + (list(judge.parameters()) if judge else [])
+
     def checkpoint(step: int) -> None:
-        save(path, model=vocos.state_dict(), ema=ema, step=step, spent=spent + time.time() - began,
-             decoder=feeder.decoder.state_dict() if feeder else None, ema_decoder=ema_decoder,
-             judge=judge.state_dict() if judge else None)  # fmt: skip
+        if not peers.rank:
+            save(path, model=vocos.state_dict(), ema=ema, step=step, spent=spent + time.time() - began,
+                 decoder=feeder.decoder.state_dict() if feeder else None, ema_decoder=ema_decoder,
+                 judge=judge.state_dict() if judge else None)  # fmt: skip
 
     for step in itertools.count(start):
-        done = step / args.steps if args.steps else (spent + time.time() - began) / (args.minutes * 60)
-        if done >= 1:
-            break
-        optimizer.param_groups[0]["lr"] = args.lr * cosine(done, 0.02)
+        if step == start or step % peers.every == 0:  # where ranks meet they also agree on the time
+            minutes = peers.mean(averaged, (spent + time.time() - began) / 60)
+            done = step / args.steps if args.steps else minutes / args.minutes
+            if done >= 1:
+                break
+        for optimizer, peak in zip(optimizers, (args.lr, args.muon)):
+            optimizer.param_groups[0]["lr"] = peak * cosine(done, 0.02)
         if judge_optimizer:
             judge_optimizer.param_groups[0]["lr"] = JUDGE_RATE * cosine(done, 0.0)
         mel, audio = next(source)
@@ -140,12 +176,17 @@ def train(args: argparse.Namespace) -> None:
         mel_loss = feeder.mel_loss if feeder is not None else mel.new_zeros(())
         with autocast(dev):
             features = vocos.backbone(mel)
-        out = vocos.head(features.float())
-        edge = 2 * HOP  # the slice's ends lack the context that the whole clip would give
-        out, audio = out[:, edge:-edge], audio[:, edge:-edge]
-        stft, mel80 = spectral(out, audio)
-        parts = {"stft": stft, "mel": mel80, "mel_in": mel_loss}
-        loss = args.stft * stft + 2 * mel80 + args.mel * mel_loss
+        log_mag, phase = vocos.head.polar(features.float())
+        parts = {"mel_in": mel_loss}
+        loss = args.mel * mel_loss
+        if args.spectrum:
+            parts["mag"], parts["phase"] = spectrum_loss(log_mag, phase, audio)
+            loss = loss + args.spectrum * (parts["mag"] + parts["phase"])
+        if args.stft or judge:
+            # The slice's ends lack the context that the whole clip would give.
+            out, audio = (x[:, EDGE * HOP : -EDGE * HOP] for x in (vocos.head.wave(log_mag, phase), audio))
+            parts["stft"], parts["mel"] = spectral(out, audio)
+            loss = loss + args.stft * parts["stft"] + 2 * parts["mel"]
         if judge and judge_optimizer:
             jury = judge.jury()
             with autocast(dev):
@@ -155,14 +196,19 @@ def train(args: argparse.Namespace) -> None:
             judge_optimizer.step()
             if not heard and step - start < args.look_on:
                 continue
+            judge.requires_grad_(False)  # its gradients would be computed here and thrown away
             with autocast(dev):
                 adversarial, feature = loss_generator(jury, goals, out)
             loss = loss + args.gan * (adversarial + 2 * feature)
             parts.update(d=d_loss, adv=adversarial, feat=feature)
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss.backward()
+        if judge:
+            judge.requires_grad_(True)
         nn.utils.clip_grad_norm_(params, 5.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         keep = min(0.998, (step - start + 1) / (step - start + 10))
         for store, module in ((ema, vocos), (ema_decoder, feeder.decoder if feeder else None)):
             if module is not None:
@@ -170,9 +216,9 @@ def train(args: argparse.Namespace) -> None:
                     store[k].lerp_(v, 1 - keep) if v.is_floating_point() else store[k].copy_(v)
         for k, v in parts.items():
             sums[k] = sums.get(k, 0.0) + v.item()
-        if (step + 1) % 25 == 0:
+        if (step + 1) % 25 == 0 and not peers.rank:
             log.write(step=step + 1, min=(spent + time.time() - began) / 60, **{k: v / 25 for k, v in sums.items()})
-            sums = {}
+            sums.clear()
         if (step + 1) % 100 == 0:
             checkpoint(step + 1)
     checkpoint(step)
@@ -191,6 +237,11 @@ def main() -> None:
     parser.add_argument("--stft", type=float, default=1.0, help="weight of the spectral distances; less beside --gan")
     parser.add_argument("--look-on", type=int, default=60, help="steps that new judges learn before they are heard")
     parser.add_argument("--mel", type=float, default=2.0, help="weight of the distance of Decoder's mel")
+    parser.add_argument("--spectrum", type=float, default=0.0, help="weight of the distance of the head's own spectrum")
+    parser.add_argument(
+        "--muon", type=float, default=0.0, help="learning rate of Muon on the blocks' matrices; 0: AdamW"
+    )
+    parser.add_argument("--meet", type=int, default=5, help="steps between the ranks' averages (RANK, WORLD)")
     parser.add_argument("--fresh", action="store_true", help="restart the schedule, keep the weights")
     train(parser.parse_args())
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_first_come_first_served():
-    admission = Admission(1, 10, 5)
+    admission = Admission(1, 10, 100)
     order = []
 
     async def one(name):
@@ -29,8 +29,8 @@ async def test_first_come_first_served():
 
 
 async def test_full_is_refused_with_a_date():
-    admission = Admission(1, 1, 5)
-    admission.observe(5.0)
+    admission = Admission(1, 1, 100)
+    admission.observe(1.0, 5.0)
     release = asyncio.Event()
 
     async def hold():
@@ -49,9 +49,36 @@ async def test_full_is_refused_with_a_date():
     assert admission.retry_after() == 1
 
 
+async def test_a_wait_without_hope_is_refused_at_once():
+    admission = Admission(2, 100, 30)
+    release = asyncio.Event()
+
+    async def hold(seconds):
+        async with admission.slot(seconds):
+            await release.wait()
+
+    # Two run for 20 s and 50 s; one of 15 s waits for the first: the next would start after 35 s.
+    tasks = [asyncio.ensure_future(hold(seconds)) for seconds in (20.0, 50.0, 15.0)]
+    await asyncio.sleep(0)
+    assert admission.expected_wait() == pytest.approx(35, abs=1)
+    with pytest.raises(QueueFullError):
+        async with admission.slot(1.0):
+            pass
+    # Twice as fast as was thought: now there is hope.
+    for _ in range(20):
+        admission.observe(10.0, 5.0)
+    tasks.append(asyncio.ensure_future(hold(1.0)))
+    await asyncio.sleep(0)
+    assert (admission.running, admission.waiting) == (2, 2)
+    release.set()
+    await asyncio.gather(*tasks)
+    assert not admission.full
+    assert admission.expected_wait() == 0
+
+
 async def test_waiting_has_an_end():
     admission = Admission(1, 1, 0.01)
-    async with admission.slot(1.0):
+    async with admission.slot(0.0):
         with pytest.raises(QueueTimeoutError):
             async with admission.slot(1.0):
                 pass
@@ -61,7 +88,7 @@ async def test_waiting_has_an_end():
 async def test_nothing_is_lost_whoever_leaves_whenever():
     draw = random.Random(0)
     for _ in range(200):
-        admission = Admission(2, 100, 5)
+        admission = Admission(2, 100, 100)
         most = 0
 
         async def one():

@@ -1,22 +1,36 @@
 """Bounded admission: so many requests run, so many wait, the rest is refused at once.
 
-A queue without a bound turns overload into timeouts for everybody; a refusal with a date to come back is kinder. The
-wait is first come, first served, and a slot passes straight from the one who leaves to the one who waited longest, so
-that nobody who arrives later slips in between.
+A queue without a bound turns overload into timeouts for everybody; a refusal with a date to come back is kinder. So is
+one for those whose turn would not come before their time to wait is over. The wait is first come, first served, and a
+slot passes straight from the one who leaves to the one who waited longest, so that nobody who arrives later slips in
+between.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
-from collections import deque
+import time
 from contextlib import asynccontextmanager
-from typing import AsyncIterator, Deque
+from dataclasses import dataclass
+from typing import AsyncIterator, Dict, Optional
 
 from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutError
 from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 
 MAX_RETRY_AFTER = 60
+
+
+@dataclass
+class _Place:
+    """One request that was let in."""
+
+    audio_seconds: float
+    handed_over: Optional[asyncio.Future[None]] = None
+    """Set while it waits."""
+    started: float = 0.0
+    """`time.monotonic` when it got its slot."""
 
 
 class Admission:
@@ -26,34 +40,47 @@ class Admission:
         self.slots = slots
         self.queue = queue
         self.timeout = timeout
-        self._running = 0
-        self._waiters: Deque[asyncio.Future[None]] = deque()
-        self._pending_seconds = 0.0
+        # In order of arrival, as dicts are.
+        self._running: Dict[int, _Place] = {}
+        self._waiting: Dict[int, _Place] = {}
         self._real_time_factor = 1.0
 
     @property
     def running(self) -> int:
         """Requests that hold a slot."""
-        return self._running
+        return len(self._running)
 
     @property
     def waiting(self) -> int:
         """Requests that wait for one."""
-        return len(self._waiters)
+        return len(self._waiting)
 
     @property
     def full(self) -> bool:
         """Whether the next request would be refused."""
-        return self._running >= self.slots and len(self._waiters) >= self.queue
+        if self.running < self.slots and not self._waiting:
+            return False
+        return self.waiting >= self.queue or self.expected_wait() > self.timeout
 
     def retry_after(self) -> int:
         """Whole seconds until a slot is likely to be free: audio owed, times the speed seen, over the slots."""
-        seconds = self._pending_seconds * self._real_time_factor / self.slots
-        return max(1, min(MAX_RETRY_AFTER, math.ceil(seconds)))
+        owed = sum(place.audio_seconds for places in (self._running, self._waiting) for place in places.values())
+        return max(1, min(MAX_RETRY_AFTER, math.ceil(owed * self._real_time_factor / self.slots)))
 
-    def observe(self, real_time_factor: float) -> None:
-        """Learn how fast speech is being made (an exponential mean over the last ten or so)."""
-        self._real_time_factor += 0.1 * (min(real_time_factor, 10.0) - self._real_time_factor)
+    def expected_wait(self) -> float:
+        """Seconds that a request of now would wait, if each takes what its length and the speed seen let expect."""
+        now, factor = time.monotonic(), self._real_time_factor
+        ends = [max(0.0, p.audio_seconds * factor - (now - p.started)) for p in self._running.values()]
+        ends += [0.0] * (self.slots - len(ends))
+        heapq.heapify(ends)
+        for place in self._waiting.values():
+            heapq.heapreplace(ends, ends[0] + place.audio_seconds * factor)
+        return ends[0]
+
+    def observe(self, audio_seconds: float, work_seconds: float) -> None:
+        """Learn how long a request took that was let in as ``audio_seconds`` (an exponential mean over ten or so)."""
+        if audio_seconds > 0:
+            self._real_time_factor += 0.1 * (min(work_seconds / audio_seconds, 10.0) - self._real_time_factor)
 
     @asynccontextmanager
     async def slot(self, audio_seconds: float) -> AsyncIterator[None]:
@@ -63,44 +90,44 @@ class Admission:
             audio_seconds: how much speech the request is expected to make.
 
         Raises:
-            QueueFullError: neither a slot nor a place in the queue is free.
+            QueueFullError: neither a slot nor a place in the queue is free, or the wait would be too long.
             QueueTimeoutError: no slot came free in time.
         """
         if self.full:
             raise QueueFullError(self.waiting, self.retry_after())
-        self._pending_seconds += audio_seconds
+        place = _Place(audio_seconds)
+        await self._acquire(place)
         try:
-            await self._acquire()
-            try:
-                yield
-            finally:
-                self._release()
+            yield
         finally:
-            self._pending_seconds = max(0.0, self._pending_seconds - audio_seconds)
+            self._release(place)
 
-    async def _acquire(self) -> None:
-        if self._running < self.slots and not self._waiters:
-            self._running += 1
+    async def _acquire(self, place: _Place) -> None:
+        if self.running < self.slots and not self._waiting:
+            self._start(place)
             return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        place.handed_over = asyncio.get_running_loop().create_future()
+        self._waiting[id(place)] = place
         try:
             with TimeLimit(self.timeout):
-                await waiter
+                await place.handed_over
         except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
-                # The slot was handed over in the same turn of the loop that gave up on it.
-                self._release()
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+            if id(place) in self._waiting:
+                del self._waiting[id(place)]
+            else:  # the slot was handed over in the same turn of the loop that gave up on it
+                self._release(place)
             if isinstance(error, TimeLimitExceededError):
                 raise QueueTimeoutError(self.timeout, self.retry_after()) from None
             raise
 
-    def _release(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-        self._running -= 1
+    def _start(self, place: _Place) -> None:
+        place.started = time.monotonic()
+        self._running[id(place)] = place
+
+    def _release(self, place: _Place) -> None:
+        del self._running[id(place)]
+        if self._waiting:
+            first = self._waiting.pop(next(iter(self._waiting)))
+            self._start(first)
+            if first.handed_over is not None and not first.handed_over.done():
+                first.handed_over.set_result(None)

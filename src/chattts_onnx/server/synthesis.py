@@ -125,7 +125,8 @@ async def speak(context: ServerContext, job: SpeechJob) -> AsyncIterator[Sequenc
     limit = context.settings.request_timeout
     # The first sound goes out at once; after it, fewer and larger pieces cost less and are heard the same.
     wanted = 0.0
-    async with context.admission.slot(expected_seconds(job.text)):
+    expected = expected_seconds(job.text)
+    async with context.admission.slot(expected):
         measured.queued_seconds = time.monotonic() - measured.arrived
         metrics.queue_seconds.observe(measured.queued_seconds)
         speech = backend.speak(job.text, job.options)
@@ -158,7 +159,7 @@ async def speak(context: ServerContext, job: SpeechJob) -> AsyncIterator[Sequenc
     metrics.tokens.labels("audio").inc(measured.tokens)
     if measured.real_time_factor is not None:
         metrics.real_time_factor.observe(measured.real_time_factor)
-        context.admission.observe(measured.real_time_factor)
+        context.admission.observe(expected, measured.work_seconds)
 
 
 def _note(context: ServerContext, measured: Measured, chunks: Sequence[Chunk]) -> None:
