@@ -9,11 +9,11 @@
 The second is what most local speech servers do: one request at a time, the others wait on a lock; model, threads and
 places are the same, so the difference is the batching and nothing else. Each connection sends one request after the
 other for ``--seconds``, and comes back as late as ``Retry-After`` says when it is refused. Throughput is the sound that
-arrived within that time; latencies are of all requests begun in it. A player is *starved* by a piece that comes after
-the sound before it has run out. The n-th text is the same in every run, chosen by ``--seed``. With ``--pid`` of the
-server its CPU time for a second of sound is given too: on a machine in other use, the wall's clock measures the others.
-A random model ends no sentence of itself: ``--fields '{"refine": false, "max_attempts": 1}'`` keeps each from being
-drawn again.
+arrived within that time; latencies are of all requests begun in it. A player that begins with the first piece is
+*starved* for as long as later pieces come after its sound has run out. The n-th text is the same in every run, chosen
+by ``--seed``. With ``--pid`` of the server its CPU time for a second of sound is given too: on a machine in other use,
+the wall's clock measures the others. A random model ends no sentence of itself: ``--fields '{"refine": false,
+"max_attempts": 1}'`` keeps each from being drawn again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Heard:
     seconds: float = 0.0
     """Of sound."""
     gaps: List[float] = field(default_factory=list)
-    starved: int = 0
+    starved: float = 0.0
+    """Seconds of silence in a player that begins with the first piece."""
     pieces: List[Tuple[float, float]] = field(default_factory=list)
     """When each came, and its seconds of sound."""
     whole: bool = False
@@ -119,7 +120,7 @@ async def _read_pieces(reader: asyncio.StreamReader, heard: Heard) -> None:
             heard.first = now
         elif last is not None:
             heard.gaps.append(now - last)
-            heard.starved += now - heard.first > heard.seconds
+            heard.starved = max(heard.starved, now - heard.first - heard.seconds)
         last = now
         heard.seconds += size / 2 / RATE
         heard.pieces.append((now, size / 2 / RATE))
@@ -163,7 +164,7 @@ def summary(connections: int, results: List[Heard], seconds: float, end: float, 
     total = sorted(one.ended - one.started for one in good)
     whole = sum(one.seconds for one in results)
     sound = sum(length for one in good for came, length in one.pieces if came <= end)
-    pieces = sum(len(one.gaps) + 1 for one in good)
+    starved = sorted(one.starved for one in good)
     return {
         "connections": connections,
         "requests": len(results),
@@ -179,7 +180,8 @@ def summary(connections: int, results: List[Heard], seconds: float, end: float, 
         "latency_p50": _at(total, 0.5),
         "latency_p99": _at(total, 0.99),
         "longest_gap": round(max((gap for one in good for gap in one.gaps), default=0.0), 3),
-        "starved_share": round(sum(one.starved for one in good) / pieces, 4) if pieces else 0.0,
+        "starved_p50": _at(starved, 0.5),
+        "starved_p99": _at(starved, 0.99),
     }
 
 

@@ -20,7 +20,7 @@ from .tools import autocast, device
 class HiddenBatches:
     """Teacher-forced hidden states, cached in memory, decoded on the fly by a trainable Decoder."""
 
-    def __init__(self, work: Path, size: int, frames: int, rng: np.random.Generator, clips: int = 700) -> None:
+    def __init__(self, work: Path, size: int, frames: int, rng: np.random.Generator, clips: int = 2000) -> None:
         self.size, self.frames, self.rng = size, frames, rng
         dev = device()
         model = build()
