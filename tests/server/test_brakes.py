@@ -84,12 +84,28 @@ def test_waiting_too_long_for_a_slot_is_503():
     facade = SineFacade()
     facade.held.set()
     with live_server(facade, slots=1, queue=4, queue_timeout=0.2) as server:
-        first = server.raw(body())
+        first = server.raw(body("a"))  # takes far longer than its length lets expect
         wait_until(lambda: server.context.admission.running == 1)
         reply = httpx.post(server.url + "/v1/audio/speech", json=body())
         assert reply.status_code == 503
         assert reply.json()["error"]["code"] == "queue_timeout"
         assert 1 <= int(reply.headers["retry-after"]) <= 60
+        facade.held.clear()
+        first.close()
+        server.wait_idle()
+
+
+def test_a_wait_that_would_be_too_long_is_429_at_once():
+    facade = SineFacade()
+    facade.held.set()
+    with live_server(facade, slots=1, queue=4, queue_timeout=5) as server:
+        first = server.raw(body("a long text " * 20))
+        wait_until(lambda: server.context.admission.running == 1)
+        started = time.monotonic()
+        reply = httpx.post(server.url + "/v1/audio/speech", json=body())
+        assert time.monotonic() - started < 3
+        assert reply.status_code == 429
+        assert reply.json()["error"]["code"] == "queue_full"
         facade.held.clear()
         first.close()
         server.wait_idle()
