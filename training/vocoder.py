@@ -120,7 +120,8 @@ def train(args: argparse.Namespace) -> None:
         vocos.load_state_dict(load_vocos(work).state_dict())
     else:
         source = real_batches(work, args.batch, args.frames, rng)
-    matrices = [p for n, p in vocos.named_parameters() if "pwconv" in n and p.dim() == 2] if args.muon else []
+    named = itertools.chain(vocos.named_parameters(), feeder.decoder.named_parameters() if feeder else ())
+    matrices = [p for n, p in named if "pwconv" in n and p.dim() == 2] if args.muon else []
     known = {id(p) for p in matrices}
     rest = [p for p in params if id(p) not in known]
     optimizers: List[torch.optim.Optimizer] = [

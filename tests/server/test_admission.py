@@ -76,6 +76,24 @@ async def test_a_wait_without_hope_is_refused_at_once():
     assert admission.expected_wait() == 0
 
 
+async def test_the_first_wave_is_judged_by_a_lone_request():
+    admission = Admission(8, 32, 30)
+    admission.assume(0.65)
+    release = asyncio.Event()
+
+    async def hold():
+        async with admission.slot(5.0):
+            await release.wait()
+
+    # Each is taken to last 13 s: two more rounds begin within 30 s, a third does not.
+    tasks = [asyncio.ensure_future(hold()) for _ in range(40)]
+    await asyncio.sleep(0)
+    assert (admission.running, admission.waiting) == (8, 16)
+    release.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(result, QueueFullError) for result in results) == 16
+
+
 async def test_waiting_has_an_end():
     admission = Admission(1, 1, 0.01)
     async with admission.slot(0.0):

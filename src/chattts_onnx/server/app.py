@@ -120,7 +120,7 @@ async def _bring_up(context: ServerContext, load: Loader) -> None:
         backend = await loop.run_in_executor(None, load, context.settings)
         context.backend = backend
         if context.settings.warm_up:
-            await _warm_up(backend)
+            await _warm_up(context, backend)
     except asyncio.CancelledError:
         raise
     except Exception as error:
@@ -133,10 +133,14 @@ async def _bring_up(context: ServerContext, load: Loader) -> None:
     await context.lifecycle.watch(backend)
 
 
-async def _warm_up(backend: Backend) -> None:
-    """Speak a little, so that the first request does not pay for lazy memory and pages."""
+async def _warm_up(context: ServerContext, backend: Backend) -> None:
+    """Speak a little, so that the first request does not pay for lazy memory and pages, and the speed is known."""
     speech = backend.speak(_WARM_UP_TEXT, {"seed": 0})
     try:
         await speech.read(0.0)
     finally:
         await speech.close()
+    figures = backend.stats()
+    if figures.get("steps"):
+        alone = figures["step_seconds"] / figures["steps"] * backend.manifest.audio.tokens_per_second
+        context.admission.assume(alone)
