@@ -31,7 +31,7 @@ class HiddenBatches:
         vocab = phonemes.vocabulary()
         rows = {r["id"]: r for r in data.rows(work)}
         corpus = Corpus(work, VOICES, vocab)
-        picks = rng.permutation(len(corpus.items))[:clips]
+        picks = [i for i in rng.permutation(len(corpus.items)) if rng.random() < corpus.items[i].share][:clips]
         items = sorted((corpus.items[i] for i in picks), key=len)
         self.store: List[Tuple[Tensor, Tensor, np.ndarray]] = []
         for i in range(0, len(items), 16):
