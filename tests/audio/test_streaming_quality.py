@@ -9,6 +9,7 @@ import pytest
 
 from chattts_onnx.audio.vocoder import Vocoder
 from chattts_onnx.errors import ModelNotFoundError
+from chattts_onnx.speech import SpeechOptions
 
 TEXTS = (
     ("今天天气很好，我们一起去公园散步吧。", 1),
@@ -65,14 +66,14 @@ def snr(reference: np.ndarray, got: np.ndarray) -> float:
 
 def test_the_default_lookahead_is_within_40_db(spoken: Utterances) -> None:
     vocoder, utterances = spoken
-    for lookahead in (6, 8, 10, None):
+    for lookahead in (8, 10, 12, None):
         figures = []
         for hidden in utterances:
             parts, first = chunks(vocoder, hidden, lookahead)
             figures.append(snr(vocoder.decode(hidden), np.concatenate(parts)))
         seconds = first / vocoder.config.tokens_per_second
         print(f"look-ahead {lookahead}: first audio after {seconds:.2f} s, SNR {min(figures):.0f} dB and more")
-        if lookahead == 8:
+        if lookahead == SpeechOptions().lookahead_tokens:
             assert min(figures) >= 40
             assert seconds <= 0.32
         if lookahead is None:
@@ -84,7 +85,7 @@ def test_nothing_is_heard_at_the_joins(spoken: Utterances) -> None:
     size = 512
     window = np.hanning(size)
     for hidden in utterances:
-        parts, _ = chunks(vocoder, hidden, 8)
+        parts, _ = chunks(vocoder, hidden, SpeechOptions().lookahead_tokens)
         streamed, reference = np.concatenate(parts), vocoder.decode(hidden)
         floor = 1e-3 * float(np.abs(np.fft.rfft(reference)).max()) / len(reference) * size
         for join in np.cumsum([len(part) for part in parts])[:-1]:
