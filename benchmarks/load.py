@@ -29,6 +29,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
@@ -127,7 +128,7 @@ async def _read_pieces(reader: asyncio.StreamReader, heard: Heard) -> None:
 
 
 async def run(
-    url: str, connections: int, seconds: float, key: str, seed: int, longest: int, fields: Dict[str, Any]
+    connections: int, seconds: float, longest: int, *, url: str, key: str, seed: int, fields: Dict[str, Any]
 ) -> Tuple[List[Heard], float]:
     """So many connections for so long; what each request got, and when the time was over."""
     host, port = urlsplit(url).hostname or "127.0.0.1", urlsplit(url).port or 80
@@ -202,6 +203,14 @@ def wait_ready(url: str, seconds: float = 120.0) -> None:
             time.sleep(0.2)
 
 
+def json_object(text: str) -> Dict[str, Any]:
+    """An argument that is a JSON object."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError(text)
+    return value
+
+
 def main() -> int:
     """Run the curve and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -209,19 +218,19 @@ def main() -> int:
     parser.add_argument("--connections", default="1,2,4,8,16,32,100")
     parser.add_argument("--seconds", type=float, default=30, help="of each point")
     parser.add_argument("--sentences", type=int, default=3, help="of the longest text")
-    parser.add_argument("--fields", type=json.loads, default={}, help="JSON object: further fields of each request")
+    parser.add_argument("--fields", type=json_object, default={}, help="JSON object: further fields of each request")
     parser.add_argument("--pid", type=int, help="process of the server, to count its CPU time")
     parser.add_argument("--key", default="none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     wait_ready(args.url)
-    ask = (args.key, args.seed)
-    asyncio.run(run(args.url, 1, 0.1, *ask, 1, args.fields))
+    ask = partial(run, url=args.url, key=args.key, seed=args.seed, fields=args.fields)
+    asyncio.run(ask(1, 0.1, 1))
     curve = []
     for connections in map(int, args.connections.split(",")):
         before = cpu_seconds(args.pid)
-        results, end = asyncio.run(run(args.url, connections, args.seconds, *ask, args.sentences, args.fields))
+        results, end = asyncio.run(ask(connections, args.seconds, args.sentences))
         curve.append(summary(connections, results, args.seconds, end, cpu_seconds(args.pid) - before))
         print(json.dumps(curve[-1]), flush=True)
     report = {

@@ -65,12 +65,14 @@ def main() -> None:
         "evaluate", [("errors through whisper-base", [(k, column(heard, "step", k)) for k in ("zh", "en")], "GPT step")]
     )
     vocoder, polish = list(read_lines(log / "vocoder.jsonl")), list(read_lines(log / "polish.jsonl"))
-    panels = [("Vocos on real mels", [(k, column(vocoder, "step", k)) for k in ("stft", "mel")], "step")]
+    panels = [
+        ("Vocos on real mels", [(k, column(vocoder, "step", k)) for k in ("stft", "mel", "mag", "phase")], "step")
+    ]
     if polish:
         panels.append(
             (
                 "Decoder + Vocos on hidden states",
-                [(k, column(polish, "step", k)) for k in ("stft", "mel", "mel_in")],
+                [(k, column(polish, "step", k)) for k in ("stft", "mel", "mel_in", "mag", "phase")],
                 "step",
             )
         )

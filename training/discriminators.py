@@ -1,9 +1,8 @@
 """Small discriminators for the adversarial stages, made for what a short Vocos gets wrong, and for CPUs.
 
-What gives Vocos away is phase. Judges of log-magnitude spectrograms and of samples one period apart (UnivNet's and
-HiFi-GAN's, narrow) stand at chance against a Vocos that a listener gives 2.2 of 5, even when it does not move
-(least-squares loss 0.50 after 150 steps); the same spectrogram with its phase differences tells the two apart within 60
-steps (0.09 to 0.2). Frequencies and patches of samples are channels here, so that the work is a few large matrix
+What gives a short Vocos away is phase: judges of log-magnitude spectrograms and of samples one period apart (UnivNet's
+and HiFi-GAN's, narrow) learn to tell it from the teacher half as well, and are soon fooled without being right
+(training/report.md). Frequencies and patches of samples are channels here, so that the work is a few large matrix
 products.
 """
 

@@ -25,6 +25,7 @@ from .tools import Log, Muon, Peers, autocast, cosine, device, save, seed_all
 VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
 JUDGE_RATE = 6e-4
 EDGE = 2
+"""Frames at each end of a slice that are not compared: they lack the context that the whole clip gives."""
 FLOOR = 1e-2
 """Magnitude below which a bin of the head's spectrum (RMS of speech: about 1.5) counts as silent."""
 RESOLUTIONS = ((2048, 480), (1024, 240), (512, 120), (256, 60))
@@ -101,6 +102,16 @@ def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -
         yield torch.stack(m).float(), torch.stack(a)
 
 
+def optimizers_of(modules: List[nn.Module], lr: float, muon: float) -> List[torch.optim.Optimizer]:
+    """AdamW for all that learns, but for the blocks' matrices where Muon is to have them."""
+    named = [(n, p) for module in modules for n, p in module.named_parameters() if p.requires_grad]
+    matrices = [p for n, p in named if muon and "pwconv" in n and p.dim() == 2]
+    known = {id(p) for p in matrices}
+    rest = [p for _, p in named if id(p) not in known]
+    out: List[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=lr, betas=(0.8, 0.99), weight_decay=0.01)]
+    return [*out, Muon(matrices, lr=muon)] if matrices else out
+
+
 def train(args: argparse.Namespace) -> None:
     work, dev = args.work, device()
     peers = Peers(work, args.meet)
@@ -120,26 +131,19 @@ def train(args: argparse.Namespace) -> None:
         vocos.load_state_dict(load_vocos(work).state_dict())
     else:
         source = real_batches(work, args.batch, args.frames, rng)
-    named = itertools.chain(vocos.named_parameters(), feeder.decoder.named_parameters() if feeder else ())
-    matrices = [p for n, p in named if "pwconv" in n and p.dim() == 2] if args.muon else []
-    known = {id(p) for p in matrices}
-    rest = [p for p in params if id(p) not in known]
-    optimizers: List[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=args.lr, betas=(0.8, 0.99), weight_decay=0.01),
-        *([Muon(matrices, lr=args.muon)] if matrices else []),
-    ]
+    optimizers = optimizers_of([vocos, feeder.decoder] if feeder else [vocos], args.lr, args.muon)
     start, spent = 0, 0.0
     judge = Discriminators().to(dev) if args.gan else None
     judge_optimizer = torch.optim.AdamW(judge.parameters(), lr=JUDGE_RATE, betas=(0.8, 0.99)) if judge else None
-    heard = False  # judges that start from nothing look on first, or they would only add noise
+    heard = judge is None  # judges that start from nothing look on first, or they would only add noise
     if path.exists():
         state = torch.load(path, map_location=dev, weights_only=False)
-        vocos.load_state_dict(state["model"])
+        vocos.load_state_dict(state["ema" if args.fresh else "model"])
         start = state["step"]
         if not args.fresh:
             spent = state["spent"]
         if feeder is not None:
-            feeder.decoder.load_state_dict(state["decoder"])
+            feeder.decoder.load_state_dict(state["ema_decoder" if args.fresh else "decoder"])
         if judge and state.get("judge"):
             judge.load_state_dict(state["judge"])
             heard = True
@@ -153,7 +157,6 @@ def train(args: argparse.Namespace) -> None:
     log = Log(work / "log" / ("polish.jsonl" if args.polish else "vocoder.jsonl"))
     sums: Dict[str, float] = {}
     began = time.time()
-
     averaged = params + (list(judge.parameters()) if judge else [])
 
     def checkpoint(step: int) -> None:
@@ -195,21 +198,21 @@ def train(args: argparse.Namespace) -> None:
             judge_optimizer.zero_grad()
             d_loss.backward()
             judge_optimizer.step()
-            if not heard and step - start < args.look_on:
-                continue
-            judge.requires_grad_(False)  # its gradients would be computed here and thrown away
-            with autocast(dev):
-                adversarial, feature = loss_generator(jury, goals, out)
-            loss = loss + args.gan * (adversarial + 2 * feature)
-            parts.update(d=d_loss, adv=adversarial, feat=feature)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        if judge:
-            judge.requires_grad_(True)
-        nn.utils.clip_grad_norm_(params, 5.0)
-        for optimizer in optimizers:
-            optimizer.step()
+            parts["d"] = d_loss
+            heard = heard or step - start >= args.look_on
+            if heard:
+                judge.requires_grad_(False)  # its gradients would be computed here and thrown away
+                with autocast(dev):
+                    parts["adv"], parts["feat"] = loss_generator(jury, goals, out)
+                judge.requires_grad_(True)
+                loss = loss + args.gan * (parts["adv"] + 2 * parts["feat"])
+        if heard:
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(params, 5.0)
+            for optimizer in optimizers:
+                optimizer.step()
         keep = min(0.998, (step - start + 1) / (step - start + 10))
         for store, module in ((ema, vocos), (ema_decoder, feeder.decoder if feeder else None)):
             if module is not None:
@@ -243,7 +246,7 @@ def main() -> None:
         "--muon", type=float, default=0.0, help="learning rate of Muon on the blocks' matrices; 0: AdamW"
     )
     parser.add_argument("--meet", type=int, default=5, help="steps between the ranks' averages (RANK, WORLD)")
-    parser.add_argument("--fresh", action="store_true", help="restart the schedule, keep the weights")
+    parser.add_argument("--fresh", action="store_true", help="restart the schedule from the averaged weights")
     train(parser.parse_args())
 
 

@@ -114,7 +114,7 @@ def session_options(
             projections after it has freed them, which only an arena leaves intact.
         spinning: Whether threads spin while they wait for work. Off by default, for they would take the cores from the
             next decode step; on for the decode step itself, which is some hundred short parallel sections. They stop
-            with the step: what is left of a core between two steps belongs to the vocoder (3 to 5 % more speech).
+            with the step: what is left of a core between two steps belongs to the vocoder (docs/benchmarks.md).
 
     Raises:
         InputError: ``threads`` is not positive.
@@ -130,7 +130,8 @@ def session_options(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.enable_cpu_mem_arena = arena
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if spinning:
+        options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # what fails is raised too, and warnings name nodes that no user can change
     if profile is not None:

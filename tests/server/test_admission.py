@@ -14,6 +14,16 @@ from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 pytestmark = pytest.mark.asyncio
 
 
+def holding(admission, release, *lengths):
+    """Tasks that ask for a slot in this order and hold it until ``release``."""
+
+    async def hold(seconds):
+        async with admission.slot(seconds):
+            await release.wait()
+
+    return [asyncio.ensure_future(hold(seconds)) for seconds in lengths]
+
+
 async def test_first_come_first_served():
     admission = Admission(1, 10, 100)
     order = []
@@ -32,12 +42,7 @@ async def test_full_is_refused_with_a_date():
     admission = Admission(1, 1, 100)
     admission.observe(1.0, 5.0)
     release = asyncio.Event()
-
-    async def hold():
-        async with admission.slot(30.0):
-            await release.wait()
-
-    tasks = [asyncio.ensure_future(hold()) for _ in range(2)]
+    tasks = holding(admission, release, 30.0, 30.0)
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError) as caught:
         async with admission.slot(1.0):
@@ -52,13 +57,8 @@ async def test_full_is_refused_with_a_date():
 async def test_a_wait_without_hope_is_refused_at_once():
     admission = Admission(2, 100, 30)
     release = asyncio.Event()
-
-    async def hold(seconds):
-        async with admission.slot(seconds):
-            await release.wait()
-
     # Two run for 20 s and 50 s; one of 15 s waits for the first: the next would start after 35 s.
-    tasks = [asyncio.ensure_future(hold(seconds)) for seconds in (20.0, 50.0, 15.0)]
+    tasks = holding(admission, release, 20.0, 50.0, 15.0)
     await asyncio.sleep(0)
     assert admission.expected_wait() == pytest.approx(35, abs=1)
     with pytest.raises(QueueFullError):
@@ -67,7 +67,7 @@ async def test_a_wait_without_hope_is_refused_at_once():
     # Twice as fast as was thought: now there is hope.
     for _ in range(20):
         admission.observe(10.0, 5.0)
-    tasks.append(asyncio.ensure_future(hold(1.0)))
+    tasks += holding(admission, release, 1.0)
     await asyncio.sleep(0)
     assert (admission.running, admission.waiting) == (2, 2)
     release.set()
@@ -80,13 +80,8 @@ async def test_the_first_wave_is_judged_by_a_lone_request():
     admission = Admission(8, 32, 30)
     admission.assume(0.65)
     release = asyncio.Event()
-
-    async def hold():
-        async with admission.slot(5.0):
-            await release.wait()
-
     # Each is taken to last 13 s: two more rounds begin within 30 s, a third does not.
-    tasks = [asyncio.ensure_future(hold()) for _ in range(40)]
+    tasks = holding(admission, release, *[5.0] * 40)
     await asyncio.sleep(0)
     assert (admission.running, admission.waiting) == (8, 16)
     release.set()

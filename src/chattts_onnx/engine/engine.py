@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, Hashable, Iterable, List, Optional, Tuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from chattts_onnx.engine.row_table import NOISE_STEPS, RowTable
 from chattts_onnx.engine.sampler import sample
 from chattts_onnx.engine.scheduler import Scheduler, SchedulerLimits
 from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams, Sequence, StepOutput
+from chattts_onnx.engine.stats import EngineStats
 from chattts_onnx.errors import InputError, SynthesisError
 from chattts_onnx.session import create_session, require_runtime, warn_if_slow
 
@@ -34,60 +35,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _FLOAT16 = "tensor(float16)"
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """A snapshot of the engine; counters grow from the start, gauges are of now."""
-
-    running: int = 0
-    """Sequences with a row."""
-    waiting: int = 0
-    """Requests without one."""
-    batch_size: int = 0
-    """Rows of the last decode step."""
-    steps: int = 0
-    """Steps taken."""
-    tokens: int = 0
-    """Steps of sequences drawn, ends not included: what becomes sound (or text)."""
-    prompt_tokens: int = 0
-    """Prompt tokens read."""
-    finished: int = 0
-    aborted: int = 0
-    failed: int = 0
-    kv_rows: int = 0
-    """Cache rows there is memory for."""
-    kv_rows_used: int = 0
-    kv_tokens_used: int = 0
-    """Slots filled."""
-    kv_bytes: int = 0
-    """Bytes allocated for the cache."""
-    prefill_seconds: float = 0.0
-    """Time in prompts, of all steps."""
-    decode_seconds: float = 0.0
-    """Time in decode steps."""
-    sampling_seconds: float = 0.0
-    """Time in sampling."""
-    step_seconds: float = 0.0
-    """Time in `Engine.step`, the three above included."""
-    last_step_seconds: float = 0.0
-
-
-@dataclass
-class _Counters:
-    """What `EngineStats` counts, while it grows."""
-
-    steps: int = 0
-    tokens: int = 0
-    prompt_tokens: int = 0
-    finished: int = 0
-    aborted: int = 0
-    failed: int = 0
-    prefill_seconds: float = 0.0
-    decode_seconds: float = 0.0
-    sampling_seconds: float = 0.0
-    step_seconds: float = 0.0
-    last_step_seconds: float = 0.0
 
 
 class Engine:
@@ -113,8 +60,7 @@ class Engine:
             limits.max_batch, gpt.num_codebooks, code_vocab=gpt.code_vocab_size, text_vocab=gpt.text_vocab_size
         )
         self._ids = itertools.count()
-        self._counters = _Counters()
-        self._batch_size = 0
+        self._stats = EngineStats()
         self._history: Dict[int, List[Array]] = {}
 
     @classmethod
@@ -217,7 +163,7 @@ class Engine:
         """Drop a request, wherever it is; its row is free at once. False if it is not (or no longer) here."""
         if not self._scheduler.abort(request_id):
             return False
-        self._counters.aborted += 1
+        self._stats.aborted += 1
         self._leave((request_id,))
         return True
 
@@ -239,7 +185,7 @@ class Engine:
         plan = self._scheduler.plan(time.monotonic() if now is None else now)
         if plan.is_empty:
             return []
-        ready = self._batch_size = len(plan.decode)
+        ready = self._stats.batch_size = len(plan.decode)
         if ready:
             self._runner.decode(ready)
         decoded = time.perf_counter()
@@ -257,7 +203,7 @@ class Engine:
         self._scheduler.commit(plan, finished)
         self._leave(finished)
         ended = time.perf_counter()
-        counters = self._counters
+        counters = self._stats
         counters.steps += 1
         counters.decode_seconds += decoded - started
         counters.prefill_seconds += prefilled - decoded
@@ -269,15 +215,14 @@ class Engine:
     def stats(self) -> EngineStats:
         """A snapshot."""
         cache = self._runner.cache
-        return EngineStats(
+        return replace(
+            self._stats,
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting),
-            batch_size=self._batch_size,
             kv_rows=cache.allocated_rows,
             kv_rows_used=cache.rows,
             kv_tokens_used=sum(cache.lengths),
             kv_bytes=cache.nbytes,
-            **vars(self._counters),
         )
 
     def check_conservation(self) -> None:
@@ -303,7 +248,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - out of memory, or ONNX Runtime's own classes
             return error
         sequence.prefilled = chunk.stop
-        self._counters.prompt_tokens += chunk.stop - chunk.start
+        self._stats.prompt_tokens += chunk.stop - chunk.start
         return None
 
     def _draw(self, batch: List[Sequence], broken: Dict[int, Exception]) -> List[StepOutput]:
@@ -360,7 +305,7 @@ class Engine:
         return ids, np.asarray(finite.reshape(count, width).all(axis=1))
 
     def _count(self, sequence: Sequence, codes: Array, finish: Optional[FinishReason]) -> None:
-        counters = self._counters
+        counters = self._stats
         counters.tokens += len(codes)
         counters.failed += finish is FinishReason.ERROR
         counters.finished += finish in (FinishReason.STOP, FinishReason.LENGTH)

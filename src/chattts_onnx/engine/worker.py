@@ -18,8 +18,9 @@ from chattts_onnx.engine.generation import Generation, Outbox, abort_error
 from chattts_onnx.errors import ChatTTSError, EngineOverloadedError, EngineStoppedError
 
 if TYPE_CHECKING:
-    from chattts_onnx.engine.engine import Engine, EngineStats
+    from chattts_onnx.engine.engine import Engine
     from chattts_onnx.engine.sequence import Prompt, SamplingParams
+    from chattts_onnx.engine.stats import EngineStats
 
 _log = logging.getLogger(__name__)
 

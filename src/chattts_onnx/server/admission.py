@@ -12,9 +12,10 @@ import asyncio
 import heapq
 import math
 import time
+from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import AsyncIterator, Dict, Optional
+from typing import AsyncIterator, Deque, List, Optional
 
 from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutError
 from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
@@ -22,7 +23,7 @@ from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 MAX_RETRY_AFTER = 60
 
 
-@dataclass
+@dataclass(eq=False)
 class _Place:
     """One request that was let in."""
 
@@ -40,9 +41,8 @@ class Admission:
         self.slots = slots
         self.queue = queue
         self.timeout = timeout
-        # In order of arrival, as dicts are.
-        self._running: Dict[int, _Place] = {}
-        self._waiting: Dict[int, _Place] = {}
+        self._running: List[_Place] = []
+        self._waiting: Deque[_Place] = deque()
         self._real_time_factor = 1.0
 
     @property
@@ -64,16 +64,16 @@ class Admission:
 
     def retry_after(self) -> int:
         """Whole seconds until a slot is likely to be free: audio owed, times the speed seen, over the slots."""
-        owed = sum(place.audio_seconds for places in (self._running, self._waiting) for place in places.values())
+        owed = sum(place.audio_seconds for place in (*self._running, *self._waiting))
         return max(1, min(MAX_RETRY_AFTER, math.ceil(owed * self._real_time_factor / self.slots)))
 
     def expected_wait(self) -> float:
         """Seconds that a request of now would wait, if each takes what its length and the speed seen let expect."""
         now, factor = time.monotonic(), self._real_time_factor
-        ends = [max(0.0, p.audio_seconds * factor - (now - p.started)) for p in self._running.values()]
+        ends = [max(0.0, p.audio_seconds * factor - (now - p.started)) for p in self._running]
         ends += [0.0] * (self.slots - len(ends))
         heapq.heapify(ends)
-        for place in self._waiting.values():
+        for place in self._waiting:
             heapq.heapreplace(ends, ends[0] + place.audio_seconds * factor)
         return ends[0]
 
@@ -114,13 +114,13 @@ class Admission:
             self._start(place)
             return
         place.handed_over = asyncio.get_running_loop().create_future()
-        self._waiting[id(place)] = place
+        self._waiting.append(place)
         try:
             with TimeLimit(self.timeout):
                 await place.handed_over
         except BaseException as error:
-            if id(place) in self._waiting:
-                del self._waiting[id(place)]
+            if place in self._waiting:
+                self._waiting.remove(place)
             else:  # the slot was handed over in the same turn of the loop that gave up on it
                 self._release(place)
             if isinstance(error, TimeLimitExceededError):
@@ -129,12 +129,12 @@ class Admission:
 
     def _start(self, place: _Place) -> None:
         place.started = time.monotonic()
-        self._running[id(place)] = place
+        self._running.append(place)
 
     def _release(self, place: _Place) -> None:
-        del self._running[id(place)]
+        self._running.remove(place)
         if self._waiting:
-            first = self._waiting.pop(next(iter(self._waiting)))
+            first = self._waiting.popleft()
             self._start(first)
             if first.handed_over is not None and not first.handed_over.done():
                 first.handed_over.set_result(None)

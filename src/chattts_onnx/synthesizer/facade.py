@@ -21,7 +21,8 @@ import numpy.typing as npt
 from chattts_onnx.audio.prompt_encoder import PromptEncoder
 from chattts_onnx.audio.vocoder import Vocoder
 from chattts_onnx.config import EngineConfig, Manifest
-from chattts_onnx.engine.engine import Engine, EngineStats
+from chattts_onnx.engine.engine import Engine
+from chattts_onnx.engine.stats import EngineStats
 from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import InputError, RequestAbortedError
 from chattts_onnx.hub import GPU_PRECISIONS, PRECISIONS, resolve_model

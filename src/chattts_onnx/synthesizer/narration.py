@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Deque, Iterator, List, Optional, Tuple
 
 import numpy as np
@@ -27,6 +27,7 @@ from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.script import Line
+from chattts_onnx.synthesizer.take import Context, Take
 from chattts_onnx.synthesizer.verdict import Band, is_silent, judge
 from chattts_onnx.text.templates import code_prompt, refine_prompt
 from chattts_onnx.text.tokenizer import Tokenizer
@@ -52,48 +53,6 @@ class Parts:
     worker: EngineWorker
     vocoder: Vocoder
     voices: VoiceLibrary
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the next line is conditioned on: words already spoken and the codes that spoke them."""
-
-    transcript: str = ""
-    codes: Optional[Codes] = None
-    seconds: float = 0.0
-
-    def followed_by(self, transcript: str, codes: Codes, seconds: float) -> Context:
-        """This context with another passage behind it."""
-        before = [] if self.codes is None else [self.codes]
-        return Context(self.transcript + transcript, np.concatenate([*before, codes]), self.seconds + seconds)
-
-
-@dataclass
-class _Take:
-    """One attempt at a line."""
-
-    line: Line
-    spoken: str
-    band: Band
-    context: Context
-    voice: Voice
-    attempt: int
-    generation: Generation
-    prompt_tokens: int
-    codes: List[Codes] = field(default_factory=list)
-    hidden: List[Float32] = field(default_factory=list)
-    finish: Optional[FinishReason] = None
-    silent: bool = False
-
-    @property
-    def all_codes(self) -> Codes:
-        if not self.codes:
-            return np.zeros((0, 1), np.int64)
-        return np.concatenate(self.codes)
-
-    @property
-    def tokens(self) -> int:
-        return sum(len(part) for part in self.codes)
 
 
 class Narration:
@@ -122,7 +81,7 @@ class Narration:
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._running: List[Generation] = []
-        self._upcoming: Deque[_Take] = deque()
+        self._upcoming: Deque[Take] = deque()
         self._context = Context()
         self._held_back: Optional[Line] = None
         self._begun = False
@@ -183,7 +142,7 @@ class Narration:
 
     # Takes in the order of the lines.
 
-    def _refill(self, done: Optional[_Take]) -> None:
+    def _refill(self, done: Optional[Take]) -> None:
         """Start the takes that may run now; called at the start and whenever a take has its last code."""
         continuity = self._options.continuity or self._parts.manifest.continuity
         if done is not None and (continuity == "carry" or (continuity == "anchor" and self._context.codes is None)):
@@ -214,19 +173,19 @@ class Narration:
         limit = self._parts.manifest.context_seconds
         return context if context.seconds + line.seconds <= limit else Context()
 
-    def _first_take(self, line: Line, context: Context, patience: float) -> _Take:
+    def _first_take(self, line: Line, context: Context, patience: float) -> Take:
         voice = self._voice if line.voice is None else self._parts.voices.get(line.voice)
         spoken = self._refined(line, patience) if self._refines() else line.spoken
         return self._take(line, spoken, context, voice, attempt=0, patience=patience)
 
-    def _take(self, line: Line, spoken: str, context: Context, voice: Voice, *, attempt: int, patience: float) -> _Take:
+    def _take(self, line: Line, spoken: str, context: Context, voice: Voice, *, attempt: int, patience: float) -> Take:
         rate = self._parts.manifest.audio.tokens_per_second
         band = Band.of(line.seconds, rate)
         prompt = self._prompt(spoken, context, voice, band)
         params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
         generation = self._submit(prompt, params, patience)
         self.prompt_tokens += prompt.length
-        return _Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
+        return Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
 
     def _prompt(self, spoken: str, context: Context, voice: Voice, band: Band) -> Prompt:
         heard = Context(voice.prompt_text or "", voice.prompt_codes) if voice.prompt_codes is not None else Context()
@@ -297,7 +256,7 @@ class Narration:
 
     # A take's sound.
 
-    def _sound(self, take: _Take) -> Iterator[Float32]:
+    def _sound(self, take: Take) -> Iterator[Float32]:
         if self._live:
             yield from self._live_sound(take)
             return
@@ -306,7 +265,7 @@ class Narration:
         self._refill(take)
         yield self._decoded(take)
 
-    def _decoded(self, take: _Take) -> Float32:
+    def _decoded(self, take: Take) -> Float32:
         """The sound of a whole take; one that is silent is repeated, if there are attempts left.
 
         Silence shows only now, when the next take may already run; the engine does not wait for the vocoder for that.
@@ -323,7 +282,7 @@ class Narration:
                 take.silent = is_silent(samples, rate)
         return samples
 
-    def _live_sound(self, take: _Take) -> Iterator[Float32]:
+    def _live_sound(self, take: Take) -> Iterator[Float32]:
         stream = self._parts.vocoder.stream(self._options.lookahead_tokens)
         heard = False
         for output in self._outputs(take.generation):
@@ -341,14 +300,14 @@ class Narration:
         self._refill(take)
         yield self._decoded(take) if again else stream.finish()
 
-    def _collect(self, take: _Take) -> None:
+    def _collect(self, take: Take) -> None:
         for output in self._outputs(take.generation):
             take.finish = output.finish
             if len(output.codes):
                 take.codes.append(output.codes)
                 take.hidden.append(output.hidden)
 
-    def _keep_best(self, take: _Take) -> None:
+    def _keep_best(self, take: Take) -> None:
         """Repeat a take that has a problem, a bounded number of times; ``take`` then holds the best attempt."""
         candidates = [take]
         while self._problem(candidates[-1]) is not None and len(candidates) < self._options.max_attempts:
@@ -361,23 +320,23 @@ class Narration:
         take.codes, take.hidden, take.finish = best.codes, best.hidden, best.finish
         take.attempt = len(candidates) - 1
 
-    def _again(self, take: _Take, attempt: int) -> _Take:
+    def _again(self, take: Take, attempt: int) -> Take:
         """Another draw of the same line, complete."""
         again = self._take(take.line, take.spoken, take.context, take.voice, attempt=attempt, patience=PATIENCE_SECONDS)
         self._collect(again)
         return again
 
-    def _problem(self, take: _Take) -> Optional[str]:
+    def _problem(self, take: Take) -> Optional[str]:
         rate = self._parts.manifest.audio.tokens_per_second
         if take.silent:
             return "silent"
         return judge(take.all_codes, take.band, ended=take.finish is FinishReason.STOP, tokens_per_second=rate)
 
-    def _closeness(self, take: _Take) -> Tuple[bool, int]:
+    def _closeness(self, take: Take) -> Tuple[bool, int]:
         """Greater is better among takes that all have a problem: one that ended, then the longer."""
         return take.finish is FinishReason.STOP, min(take.tokens, take.band.longest)
 
-    def _report(self, take: _Take, span: Tuple[int, int]) -> None:
+    def _report(self, take: Take, span: Tuple[int, int]) -> None:
         rate = self._parts.manifest.audio.sample_rate
         self.tokens += take.tokens
         self.reports.append(

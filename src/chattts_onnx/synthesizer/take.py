@@ -1,0 +1,62 @@
+"""One attempt at a line, and what it is conditioned on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import List, Optional
+
+import numpy as np
+import numpy.typing as npt
+
+from chattts_onnx.engine.generation import Generation
+from chattts_onnx.engine.sequence import FinishReason
+from chattts_onnx.synthesizer.script import Line
+from chattts_onnx.synthesizer.verdict import Band
+from chattts_onnx.voices import Voice
+
+Codes = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the next line is conditioned on: words already spoken and the codes that spoke them."""
+
+    transcript: str = ""
+    codes: Optional[Codes] = None
+    seconds: float = 0.0
+
+    def followed_by(self, transcript: str, codes: Codes, seconds: float) -> Context:
+        """This context with another passage behind it."""
+        before = [] if self.codes is None else [self.codes]
+        return Context(self.transcript + transcript, np.concatenate([*before, codes]), self.seconds + seconds)
+
+
+@dataclass
+class Take:
+    """One attempt at a line; codes and hidden states grow while the engine makes them."""
+
+    line: Line
+    spoken: str
+    band: Band
+    context: Context
+    voice: Voice
+    attempt: int
+    generation: Generation
+    prompt_tokens: int
+    codes: List[Codes] = field(default_factory=list)
+    hidden: List[Float32] = field(default_factory=list)
+    finish: Optional[FinishReason] = None
+    silent: bool = False
+
+    @property
+    def all_codes(self) -> Codes:
+        """The codes so far, [n, Q]."""
+        if not self.codes:
+            return np.zeros((0, 1), np.int64)
+        return np.concatenate(self.codes)
+
+    @property
+    def tokens(self) -> int:
+        """Codes so far."""
+        return sum(len(part) for part in self.codes)

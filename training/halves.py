@@ -1,0 +1,84 @@
+"""Which half of its spectrum Vocos loses naturalness in: `python -m training.halves --work DIR [--clips 2]`.
+
+Distill-MOS of clips of each voice rendered from their real mels, with the magnitudes or the phases of the output's
+spectrum exchanged for the recording's, and with phases made consistent by Griffin-Lim (distillmos: docs/evaluation.md);
+then what the head says against the recording (`vocoder.spectrum_loss`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import soxr
+import torch
+from torch import Tensor
+
+from . import data
+from .gpt import VOICES
+from .nets import HOP, N_FFT, RATE
+from .vocoder import load_vocos, spectrum_loss
+
+from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt finds the package
+
+ROUNDS = 32
+KINDS = (
+    "Vocos",
+    "its magnitudes, real phases",
+    "real magnitudes, its phases",
+    f"real magnitudes, {ROUNDS} rounds of Griffin-Lim from its phases",
+)
+WINDOW = torch.hann_window(N_FFT)
+
+
+def spectrum(audio: Tensor) -> Tensor:
+    return torch.stft(audio, N_FFT, HOP, window=WINDOW, return_complex=True)
+
+
+def wave(magnitude: Tensor, phase: Tensor, length: int) -> Tensor:
+    return torch.istft(torch.polar(magnitude, phase), N_FFT, HOP, window=WINDOW, length=length)
+
+
+def griffin_lim(magnitude: Tensor, phase: Tensor, length: int) -> Tensor:
+    for _ in range(ROUNDS):
+        phase = spectrum(wave(magnitude, phase, length)).angle()
+    return wave(magnitude, phase, length)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".mini"))
+    parser.add_argument("--clips", type=int, default=2, help="of each voice")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    vocos = load_vocos(args.work)
+    rng = np.random.default_rng(5)
+    found: List[List[float]] = []
+    distances: List[List[float]] = []
+    with distill_mos() as score:
+        for voice in VOICES:
+            rows = [r for r in data.rows(args.work) if r["voice"] == voice and 2 * RATE < r["samples"] < 6 * RATE]
+            for i in rng.permutation(len(rows))[: args.clips]:
+                mel = data.load_mel(args.work, rows[i]).float()[None]
+                log_mag, phase = vocos.head.polar(vocos.backbone(mel))
+                out = vocos.head.wave(log_mag, phase)[0]
+                recording = data.load_audio(args.work, rows[i])[: len(out)].astype(np.float32) / 32768
+                real, ours = spectrum(torch.from_numpy(recording)), spectrum(out)
+                sounds = (
+                    out,
+                    wave(ours.abs(), real.angle(), len(out)),
+                    wave(real.abs(), ours.angle(), len(out)),
+                    griffin_lim(real.abs(), ours.angle(), len(out)),
+                )
+                found.append([score(soxr.resample(s.numpy(), RATE, 16000))["distill_mos"] for s in sounds])
+                distances.append([d.item() for d in spectrum_loss(log_mag, phase, torch.from_numpy(recording)[None])])
+    for kind, mean in zip(KINDS, np.mean(found, 0)):
+        print(f"{kind}: {mean:.2f}")
+    print("head against recording: magnitude {:.3f}, phase {:.3f}".format(*np.mean(distances, 0)))
+
+
+if __name__ == "__main__":
+    main()
