@@ -1,8 +1,8 @@
 """Which half of its spectrum Vocos loses naturalness in: `python -m training.halves --work DIR [--clips 2]`.
 
-Distill-MOS of clips of each voice rendered from their real mels, with the magnitudes or the phases of the output's
-spectrum exchanged for the recording's, and with phases made consistent by Griffin-Lim (distillmos: docs/evaluation.md);
-then what the head says against the recording (`vocoder.spectrum_loss`).
+Distill-MOS of clips of each voice rendered from their real mels (distillmos: docs/evaluation.md): as the head says it,
+with the rounds that follow it (`chattts_onnx.audio.phase`), and with the magnitudes or the phases of that exchanged
+for the recording's; then the head against the recording (`vocoder.spectrum_loss`).
 """
 
 from __future__ import annotations
@@ -23,13 +23,7 @@ from .vocoder import load_vocos, spectrum_loss
 
 from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt finds the package
 
-ROUNDS = 32
-KINDS = (
-    "Vocos",
-    "its magnitudes, real phases",
-    "real magnitudes, its phases",
-    f"real magnitudes, {ROUNDS} rounds of Griffin-Lim from its phases",
-)
+KINDS = ("the head alone", "Vocos", "its magnitudes, real phases", "real magnitudes, its phases")
 WINDOW = torch.hann_window(N_FFT)
 
 
@@ -39,12 +33,6 @@ def spectrum(audio: Tensor) -> Tensor:
 
 def wave(magnitude: Tensor, phase: Tensor, length: int) -> Tensor:
     return torch.istft(torch.polar(magnitude, phase), N_FFT, HOP, window=WINDOW, length=length)
-
-
-def griffin_lim(magnitude: Tensor, phase: Tensor, length: int) -> Tensor:
-    for _ in range(ROUNDS):
-        phase = spectrum(wave(magnitude, phase, length)).angle()
-    return wave(magnitude, phase, length)
 
 
 @torch.no_grad()
@@ -68,13 +56,14 @@ def main() -> None:
                 recording = data.load_audio(args.work, rows[i])[: len(out)].astype(np.float32) / 32768
                 real, ours = spectrum(torch.from_numpy(recording)), spectrum(out)
                 sounds = (
+                    wave(log_mag[0].exp().clamp(max=100.0), phase[0], len(out)),
                     out,
                     wave(ours.abs(), real.angle(), len(out)),
                     wave(real.abs(), ours.angle(), len(out)),
-                    griffin_lim(real.abs(), ours.angle(), len(out)),
                 )
                 found.append([score(soxr.resample(s.numpy(), RATE, 16000))["distill_mos"] for s in sounds])
-                distances.append([d.item() for d in spectrum_loss(log_mag, phase, torch.from_numpy(recording)[None])])
+                phasor = torch.polar(torch.ones_like(phase), phase)
+                distances.append([d.item() for d in spectrum_loss(log_mag, phasor, torch.from_numpy(recording)[None])])
     for kind, mean in zip(KINDS, np.mean(found, 0)):
         print(f"{kind}: {mean:.2f}")
     print("head against recording: magnitude {:.3f}, phase {:.3f}".format(*np.mean(distances, 0)))

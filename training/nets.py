@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 RATE, HOP, N_FFT, MELS = 24000, 384, 1536, 100
 CODES, BOOKS, LEVELS, GROUPS, RESIDUALS = 625, 4, 5, 2, 2
 EOS = CODES
+PHASE_ROUNDS, PHASE_MOMENTUM = 4, 0.9
+"""After Vocos: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
 
 
 def mel_filters(n_fft: int = N_FFT, mels: int = MELS, rate: int = RATE) -> Tensor:
@@ -247,8 +249,20 @@ class Head(nn.Module):
         return log_mag, phase
 
     def wave(self, log_mag: Tensor, phase: Tensor) -> Tensor:
+        """Audio [B, (frames - 1) * hop], after `PHASE_ROUNDS` of the fast Griffin-Lim algorithm (audio/phase.py)."""
         mag = torch.exp(log_mag).clamp(max=100.0)
-        return self.istft(mag * torch.cos(phase), mag * torch.sin(phase))
+        real, imag = mag * torch.cos(phase), mag * torch.sin(phase)
+        before = None
+        for _ in range(PHASE_ROUNDS):
+            spec = self.stft(self.istft(real, imag))
+            ahead = spec if before is None else spec + PHASE_MOMENTUM * (spec - before)
+            before = spec
+            scale = mag * torch.rsqrt(ahead.real.square() + ahead.imag.square() + 1e-8)
+            real, imag = scale * ahead.real, scale * ahead.imag
+        return self.istft(real, imag)
+
+    def stft(self, audio: Tensor) -> Tensor:
+        return torch.stft(audio, self.n_fft, self.hop, window=self.window, return_complex=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.wave(*self.polar(x))
@@ -270,6 +284,14 @@ class Vocos(nn.Module):
         super().__init__()
         self.backbone = Backbone(dim, inter, blocks)
         self.head = Head(dim)
+
+    @classmethod
+    def of(cls, state: Dict[str, Tensor]) -> Vocos:
+        """The network whose state dict this is, as wide and deep as its tensors say."""
+        first = state["backbone.convnext.0.pwconv1.weight"]
+        net = cls(first.shape[1], first.shape[0], sum(k.endswith("pwconv1.weight") for k in state))
+        net.load_state_dict(state)
+        return net
 
     def forward(self, mel: Tensor) -> Tensor:
         return self.head(self.backbone(mel))

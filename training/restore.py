@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from .gpt import VOICES, build
 from .nets import BOOKS, DVAE, DVAEConfig, Vocos
 from .tools import save
-from .vocoder import VOCOS
 
 SHIPPED = Path(__file__).resolve().parent.parent / "src" / "chattts_onnx" / "models" / "mini"
 
@@ -93,7 +92,9 @@ def restore_dvae(model: Path) -> Dict[str, Tensor]:
 
 
 def restore_vocos(model: Path) -> Dict[str, Tensor]:
-    graph, net = Graph(model / "vocos.onnx"), Vocos(**VOCOS)
+    graph = Graph(model / "vocos.onnx")
+    inter, dim = graph.linear("blocks.0/pwconv1").shape
+    net = Vocos(dim, inter, sum(name.startswith("blocks.") and name.endswith("/norm.weight") for name in graph.arrays))
     state = {f"backbone.embed.{kind}": graph[f"embed.{kind}"] for kind in ("weight", "bias")}
     for name in ("norm", "final_layer_norm"):
         for kind in ("weight", "bias"):

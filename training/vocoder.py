@@ -22,7 +22,7 @@ from .discriminators import Discriminators, loss_generator, loss_real_fake
 from .nets import HOP, N_FFT, MelSpectrogram, Vocos
 from .tools import Log, Muon, Peers, autocast, cosine, device, save, seed_all
 
-VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
+VOCOS = {"dim": 288, "inter": 864, "blocks": 6}
 JUDGE_RATE = 6e-4
 EDGE = 2
 """Frames at each end of a slice that are not compared: they lack the context that the whole clip gives."""
@@ -60,32 +60,32 @@ class SpectralLoss(nn.Module):
         return total / len(RESOLUTIONS), mel
 
 
-def spectrum_loss(log_mag: Tensor, phase: Tensor, audio: Tensor) -> Tuple[Tensor, Tensor]:
-    """Distance of what the head says to the spectrum of the real audio, before any overlap blurs it.
+def spectrum_loss(log_mag: Tensor, phasor: Tensor, audio: Tensor) -> Tuple[Tensor, Tensor]:
+    """Distance of a spectrum (log-magnitudes, and phases as complex numbers of size one) to that of the real audio.
 
     Log-magnitudes, and the differences of phase to the frame before and to the bin below (absolute phase is not in a
-    mel): one minus the cosine, weighted by how much sound is there.
+    mel): one minus the cosine, weighted by how much sound is there. Told of what the head says, no overlap blurs it.
     """
     window = torch.hann_window(N_FFT, device=audio.device)
     real = torch.stft(audio, N_FFT, HOP, window=window, return_complex=True)
     inner = slice(EDGE, -EDGE)  # frames at the slice's ends see a mirror
-    real, log_mag, phase = real[:, :, inner], log_mag[:, :, inner], phase[:, :, inner]
+    real, log_mag, phasor = real[:, :, inner], log_mag[:, :, inner], phasor[:, :, inner]
     size = real.abs()
     mag = (torch.log(torch.exp(log_mag) + FLOOR) - torch.log(size + FLOOR)).abs().mean()
-    weight, error = size / (size + 10 * FLOOR), phase - real.angle()
+    weight, error = size / (size + 10 * FLOOR), phasor * real.conj() / (size + 1e-8)
     total = mag.new_zeros(())
     for axis in (1, 2):
-        both = weight.narrow(axis, 1, weight.shape[axis] - 1) * weight.narrow(axis, 0, weight.shape[axis] - 1)
-        total = total + (both * (1 - torch.cos(error.diff(dim=axis)))).sum() / both.sum()
+        long = weight.shape[axis] - 1
+        both = weight.narrow(axis, 1, long) * weight.narrow(axis, 0, long)
+        turn = error.narrow(axis, 1, long) * error.narrow(axis, 0, long).conj()
+        total = total + (both * (1 - turn.real)).sum() / both.sum()
     return mag, total / 2
 
 
 def load_vocos(work: Path) -> Vocos:
-    model = Vocos(**VOCOS)
     path = work / "ckpt" / "polish.pt"
     path = path if path.exists() else work / "ckpt" / "vocos.pt"
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["ema"])
-    return model.eval()
+    return Vocos.of(torch.load(path, map_location="cpu", weights_only=False)["ema"]).eval()
 
 
 def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -> Iterator[Tuple[Tensor, Tensor]]:
@@ -116,7 +116,10 @@ def train(args: argparse.Namespace) -> None:
     work, dev = args.work, device()
     peers = Peers(work, args.meet)
     seed_all(int(time.time()) + peers.rank)
-    vocos = Vocos(**VOCOS).to(dev)
+    try:
+        vocos = load_vocos(work).train().to(dev)
+    except FileNotFoundError:
+        vocos = Vocos(**VOCOS).to(dev)
     spectral = SpectralLoss().to(dev)
     rng = np.random.default_rng(int(time.time()) + peers.rank)
     params: List[nn.Parameter] = list(vocos.parameters())
@@ -128,7 +131,6 @@ def train(args: argparse.Namespace) -> None:
         feeder = HiddenBatches(work, args.batch, args.frames, rng)
         params = params + [p for p in feeder.decoder.parameters() if p.requires_grad]
         source: Iterator[Tuple[Tensor, Tensor]] = iter(feeder)
-        vocos.load_state_dict(load_vocos(work).state_dict())
     else:
         source = real_batches(work, args.batch, args.frames, rng)
     optimizers = optimizers_of([vocos, feeder.decoder] if feeder else [vocos], args.lr, args.muon)
@@ -184,11 +186,17 @@ def train(args: argparse.Namespace) -> None:
         parts = {"mel_in": mel_loss}
         loss = args.mel * mel_loss
         if args.spectrum:
-            parts["mag"], parts["phase"] = spectrum_loss(log_mag, phase, audio)
+            parts["mag"], parts["phase"] = spectrum_loss(log_mag, torch.polar(torch.ones_like(phase), phase), audio)
             loss = loss + args.spectrum * (parts["mag"] + parts["phase"])
         if args.stft or judge:
             # The slice's ends lack the context that the whole clip would give.
-            out, audio = (x[:, EDGE * HOP : -EDGE * HOP] for x in (vocos.head.wave(log_mag, phase), audio))
+            out = vocos.head.wave(log_mag, phase)
+            if args.spectrum:
+                heard_spectrum = vocos.head.stft(out)
+                size = torch.sqrt(heard_spectrum.real.square() + heard_spectrum.imag.square() + 1e-8)
+                parts["mag_out"], parts["phase_out"] = spectrum_loss(size.log(), heard_spectrum / size, audio)
+                loss = loss + args.spectrum * (parts["mag_out"] + parts["phase_out"])
+            out, audio = (x[:, EDGE * HOP : -EDGE * HOP] for x in (out, audio))
             parts["stft"], parts["mel"] = spectral(out, audio)
             loss = loss + args.stft * parts["stft"] + 2 * parts["mel"]
         if judge and judge_optimizer:

@@ -66,6 +66,8 @@ class AudioConfig:
     """Mel frames to either side that one spectral frame of Vocos depends on; the inverse STFT adds its overlap."""
     dvae_decoder_context: int = 0
     """As ``decoder_context``, for the DVAE decoder (codes instead of hidden states)."""
+    phase_rounds: int = 0
+    """Rounds that make the phases of Vocos agree (`chattts_onnx.audio.phase`); the published one needs none."""
 
     @property
     def samples_per_token(self) -> int:

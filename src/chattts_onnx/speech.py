@@ -58,7 +58,7 @@ class SpeechOptions:
     """The text is SSML (the subset in docs/text.md)."""
     sample_rate: Optional[int] = None
     """Of the result, in Hz; None: the model's own."""
-    lookahead_tokens: Optional[int] = 12
+    lookahead_tokens: Optional[int] = 14
     """Decode steps of future context that a streamed chunk waits for; None: full context, exact."""
     max_attempts: int = 3
     """Draws of a segment that comes out too short, too long or stuck, before the best one is kept and reported."""

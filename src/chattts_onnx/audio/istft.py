@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+ComplexArray = npt.NDArray[np.complex64]
 
 
 def hann_window(length: int) -> FloatArray:
@@ -19,6 +20,21 @@ def hann_window(length: int) -> FloatArray:
     phase = 2.0 * np.pi * np.arange(length) / length
     window: FloatArray = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
     return window
+
+
+def in_blocks(frames: FloatArray, hop_length: int) -> FloatArray:
+    """Frames [F, n_fft] cut into blocks of one hop [F, blocks, hop]; the last block may be partly empty."""
+    blocks = -(-frames.shape[1] // hop_length)
+    missing = blocks * hop_length - frames.shape[1]
+    if missing:
+        frames = np.pad(frames, ((0, 0), (0, missing)))
+    return frames.reshape(len(frames), blocks, hop_length)
+
+
+def add_overlapping(total: FloatArray, blocks: FloatArray) -> None:
+    """Add frames in blocks [F, blocks, hop] to ``total`` [F + blocks - 1, hop], each one hop after the one before."""
+    for index in range(blocks.shape[1]):
+        total[index : index + len(blocks)] += blocks[:, index]
 
 
 class InverseSTFT:
@@ -34,32 +50,26 @@ class InverseSTFT:
         self._n_fft = n_fft
         self._hop = hop_length
         self._window = hann_window(n_fft)
-        # Frames are cut into blocks of one hop; the last block of a frame may be partly empty.
-        self._blocks = -(-n_fft // hop_length)
-        self._squared = self._blocked(np.square(self._window)[None])[0]
+        self._squared = in_blocks(np.square(self._window)[None], hop_length)
+        self._blocks = self._squared.shape[1]
         self._sum = np.zeros((self._blocks - 1, hop_length), np.float32)
         self._weight = np.zeros((self._blocks - 1, hop_length), np.float32)
         self._skip = n_fft // 2
         self._frames = 0
 
-    def push(self, real: FloatArray, imag: FloatArray) -> FloatArray:
+    def push(self, spectrum: ComplexArray) -> FloatArray:
         """Add frames [F, n_fft/2+1] and return the samples that are now final (float32, may be empty)."""
-        count = len(real)
+        count = len(spectrum)
         if count == 0:
             return np.zeros(0, np.float32)
-        spectrum = np.empty(real.shape, np.complex64)
-        spectrum.real = real
-        spectrum.imag = imag
         frames = np.fft.irfft(spectrum, self._n_fft, axis=1).astype(np.float32, copy=False)
         frames *= self._window
-        blocks = self._blocked(frames)
         total = np.zeros((count + self._blocks - 1, self._hop), np.float32)
         weight = np.zeros_like(total)
         total[: self._blocks - 1] = self._sum
         weight[: self._blocks - 1] = self._weight
-        for index in range(self._blocks):
-            total[index : index + count] += blocks[:, index]
-            weight[index : index + count] += self._squared[index]
+        add_overlapping(total, in_blocks(frames, self._hop))
+        add_overlapping(weight, np.broadcast_to(self._squared, (count, *self._squared.shape[1:])))
         self._sum = total[count:].copy()
         self._weight = weight[count:].copy()
         self._frames += count
@@ -78,9 +88,3 @@ class InverseSTFT:
         # The weight is zero only where the trimmed ends were; a Hann window starts with an exact zero.
         samples: FloatArray = total[skipped:] / np.maximum(weight[skipped:], np.float32(1e-11))
         return samples
-
-    def _blocked(self, frames: FloatArray) -> FloatArray:
-        missing = self._blocks * self._hop - self._n_fft
-        if missing:
-            frames = np.pad(frames, ((0, 0), (0, missing)))
-        return frames.reshape(len(frames), self._blocks, self._hop)

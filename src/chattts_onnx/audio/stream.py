@@ -10,12 +10,12 @@ overlapped with its neighbours from another chunk, a join is a cross-fade and ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional
 
 import numpy as np
 import numpy.typing as npt
 
-from chattts_onnx.audio.istft import InverseSTFT
+from chattts_onnx.audio.istft import ComplexArray, InverseSTFT
 from chattts_onnx.config import AudioConfig
 
 FloatArray = npt.NDArray[np.float32]
@@ -44,7 +44,8 @@ class VocoderStream:
         self,
         config: AudioConfig,
         mel: MelContext,
-        spectrum: Callable[[FloatArray], Tuple[FloatArray, FloatArray]],
+        spectrum: Callable[[FloatArray], ComplexArray],
+        spectrum_context: int,
         *,
         lookahead_tokens: Optional[int],
         first_lookahead_tokens: int,
@@ -55,8 +56,8 @@ class VocoderStream:
         self._per_token = per_token
         self._mel = mel
         self._spectrum = spectrum
-        self._vocos_context = config.vocos_context
-        exact = mel.frames + config.vocos_context
+        self._spectrum_context = spectrum_context
+        exact = mel.frames + spectrum_context
         self._full_lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens * per_token)
         self._lookahead = self._full_lookahead
         # Where sound does not wait for the whole future, a whole field of past gains nothing, and with it around every
@@ -120,8 +121,8 @@ class VocoderStream:
         total = self._per_token * self._token_count
         tokens = self._gather()
         start = self._done_frames
-        mel_start = max(0, start - self._vocos_context)
-        mel_end = min(total, end + self._vocos_context)
+        mel_start = max(0, start - self._spectrum_context)
+        mel_end = min(total, end + self._spectrum_context)
         # Cached frames are final; those behind them were decoded with too little future and are made again.
         fresh_start = max(self._cached_end, mel_start)
         first = max(0, (fresh_start - self._reach) // self._per_token)
@@ -131,10 +132,9 @@ class VocoderStream:
         mel = window[:, fresh_start - offset : mel_end - offset]
         if self._cached_mel is not None and self._cached_end > mel_start:
             mel = np.concatenate((self._cached_mel[:, mel_start - self._cached_end :], mel), axis=1)
-        real, imag = self._spectrum(mel)
-        samples = self._istft.push(real[start - mel_start : end - mel_start], imag[start - mel_start : end - mel_start])
+        samples = self._istft.push(self._spectrum(mel)[start - mel_start : end - mel_start])
 
-        keep_from = max(0, end - self._vocos_context)
+        keep_from = max(0, end - self._spectrum_context)
         settled = min(mel_end, total if end == total else total - self._reach)
         if settled > keep_from:
             self._cached_mel = mel[:, keep_from - mel_start : settled - mel_start].copy()

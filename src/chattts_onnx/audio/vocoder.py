@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Optional
 
 import numpy as np
 import numpy.typing as npt
 
+from chattts_onnx.audio.istft import ComplexArray
+from chattts_onnx.audio.phase import consistent_phase, context_frames
 from chattts_onnx.audio.stream import MelContext, VocoderStream
 from chattts_onnx.config import AudioConfig, Manifest
 from chattts_onnx.errors import ModelFormatError
@@ -33,6 +35,9 @@ class Vocoder:
         self, config: AudioConfig, decoder: Any, vocos: Any, open_dvae_decoder: Optional[Callable[[], Any]] = None
     ) -> None:
         self.config = config
+        self._spectrum_context = config.vocos_context + context_frames(
+            config.n_fft, config.hop_length, config.phase_rounds
+        )
         self._decoder = decoder
         self._vocos = vocos
         self._open_dvae_decoder = open_dvae_decoder
@@ -57,7 +62,7 @@ class Vocoder:
     @property
     def exact_lookahead_tokens(self) -> int:
         """Tokens of future context with which a stream equals the one-shot waveform."""
-        frames = self.config.decoder_context + self.config.vocos_context
+        frames = self.config.decoder_context + self._spectrum_context
         return -(-frames // self.config.frames_per_token)
 
     def samples(self, tokens: int) -> int:
@@ -117,6 +122,7 @@ class Vocoder:
             self.config,
             mel,
             self._spectrum,
+            self._spectrum_context,
             lookahead_tokens=lookahead_tokens,
             first_lookahead_tokens=first_lookahead_tokens,
             first_chunk_tokens=first_chunk_tokens,
@@ -137,6 +143,9 @@ class Vocoder:
         mel: FloatArray = self._dvae_decoder.run(["mel"], {"codes": np.ascontiguousarray(codes[None], np.int64)})[0][0]
         return mel
 
-    def _spectrum(self, mel: FloatArray) -> Tuple[FloatArray, FloatArray]:
+    def _spectrum(self, mel: FloatArray) -> ComplexArray:
         real, imag = self._vocos.run(["real", "imag"], {"mel": np.ascontiguousarray(mel[None])})
-        return real[0], imag[0]
+        spectrum = np.empty(real.shape[1:], np.complex64)
+        spectrum.real = real[0]
+        spectrum.imag = imag[0]
+        return consistent_phase(spectrum, self.config.n_fft, self.config.hop_length, self.config.phase_rounds)

@@ -25,7 +25,8 @@ PUBLISHED: Mapping[str, Any] = {
     "continuity": "carry",
 }
 """What a checkpoint without ``asset/model.json`` is."""
-_OPTIONAL = ("n_fft", "voice_statistics", "default_voice")
+_OPTIONAL = ("n_fft", "voice_statistics", "default_voice", "phase_rounds")
+_MOST_PHASE_ROUNDS = 32
 
 
 def find_assets(source: Path) -> Path:
@@ -58,6 +59,11 @@ def read_description(assets: Path) -> Mapping[str, Any]:
         value = model.get(key, 1)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise CheckpointError(f"{path}: {key} is {value!r} where a positive number belongs: correct it")
+    rounds = model.get("phase_rounds", 0)
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or not 0 <= rounds <= _MOST_PHASE_ROUNDS:
+        raise CheckpointError(
+            f"{path}: phase_rounds is {rounds!r} where a number from 0 to {_MOST_PHASE_ROUNDS} belongs: correct it"
+        )
     if model["front_end"] not in {"bert", "phonemes"}:
         raise CheckpointError(f"{path}: front_end is {model['front_end']!r} where bert or phonemes belongs: correct it")
     if model["continuity"] not in {"carry", "anchor", "none"}:

@@ -164,6 +164,7 @@ class _Conversion:
             decoder_context=contexts["decoder"],
             vocos_context=contexts["vocos"],
             dvae_decoder_context=contexts["dvae_decoder"],
+            phase_rounds=int(model.get("phase_rounds", 0)),
         )
         self._step("checksums")
         Manifest(
