@@ -57,6 +57,8 @@ async def test_full_is_refused_with_a_date():
 async def test_a_wait_without_hope_is_refused_at_once():
     admission = Admission(2, 100, 30)
     release = asyncio.Event()
+    for _ in range(2):
+        admission.observe(1.0, 1.0)
     # Two run for 20 s and 50 s; one of 15 s waits for the first: the next would start after 35 s.
     tasks = holding(admission, release, 20.0, 50.0, 15.0)
     await asyncio.sleep(0)
@@ -80,13 +82,14 @@ async def test_the_first_wave_is_judged_by_a_lone_request():
     admission = Admission(8, 32, 30)
     admission.assume(0.65)
     release = asyncio.Event()
-    # Each is taken to last 13 s: two more rounds begin within 30 s, a third does not.
+    # Each is taken to last 13 s, and since nothing was answered yet, to make the others wait for 26 s: one more round
+    # begins within 30 s, a second does not.
     tasks = holding(admission, release, *[5.0] * 40)
     await asyncio.sleep(0)
-    assert (admission.running, admission.waiting) == (8, 16)
+    assert (admission.running, admission.waiting) == (8, 8)
     release.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert sum(isinstance(result, QueueFullError) for result in results) == 16
+    assert sum(isinstance(result, QueueFullError) for result in results) == 24
 
 
 async def test_waiting_has_an_end():

@@ -21,6 +21,10 @@ from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutErro
 from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
 
 MAX_RETRY_AFTER = 60
+_MEMORY = 10
+"""Requests over which the speed is averaged."""
+_CAUTION = 2.0
+"""While fewer requests have been answered than there are slots, a wait is taken to be this much longer than it looks."""
 
 
 @dataclass(eq=False)
@@ -44,6 +48,7 @@ class Admission:
         self._running: List[_Place] = []
         self._waiting: Deque[_Place] = deque()
         self._real_time_factor = 1.0
+        self._answered = 0
 
     @property
     def running(self) -> int:
@@ -68,14 +73,17 @@ class Admission:
         return max(1, min(MAX_RETRY_AFTER, math.ceil(owed * self._real_time_factor / self.slots)))
 
     def expected_wait(self) -> float:
-        """Seconds that a request of now would wait, if each takes what its length and the speed seen let expect."""
+        """Seconds that a request of now would wait, if each takes what its length and the speed seen let expect.
+
+        A server that has just started has seen little, and the first wave is let in on that alone: it is cautious.
+        """
         now, factor = time.monotonic(), self._real_time_factor
         ends = [max(0.0, p.audio_seconds * factor - (now - p.started)) for p in self._running]
         ends += [0.0] * (self.slots - len(ends))
         heapq.heapify(ends)
         for place in self._waiting:
             heapq.heapreplace(ends, ends[0] + place.audio_seconds * factor)
-        return ends[0]
+        return ends[0] * (_CAUTION if self._answered < self.slots else 1.0)
 
     def assume(self, real_time_factor: float) -> None:
         """Begin with the speed of a lone request: a batch in all slots is taken to halve what one after another takes.
@@ -85,9 +93,11 @@ class Admission:
         self._real_time_factor = real_time_factor * max(1.0, self.slots / 2)
 
     def observe(self, audio_seconds: float, work_seconds: float) -> None:
-        """Learn how long a request took that was let in as ``audio_seconds`` (an exponential mean over ten or so)."""
+        """Learn how long a request took that was let in as ``audio_seconds``: a mean, then an exponential one."""
         if audio_seconds > 0:
-            self._real_time_factor += 0.1 * (min(work_seconds / audio_seconds, 10.0) - self._real_time_factor)
+            self._answered += 1
+            weight = 1 / min(self._answered + 1, _MEMORY)
+            self._real_time_factor += weight * (min(work_seconds / audio_seconds, 10.0) - self._real_time_factor)
 
     @asynccontextmanager
     async def slot(self, audio_seconds: float) -> AsyncIterator[None]:
