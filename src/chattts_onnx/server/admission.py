@@ -24,7 +24,7 @@ MAX_RETRY_AFTER = 60
 _MEMORY = 10
 """Requests over which the speed is averaged."""
 _CAUTION = 2.0
-"""While fewer requests have been answered than there are slots, a wait is taken to be this much longer than it looks."""
+"""While fewer requests have been answered than there are slots, a wait is taken to be so much longer than it looks."""
 
 
 @dataclass(eq=False)
