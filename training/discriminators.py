@@ -9,7 +9,7 @@ products.
 from __future__ import annotations
 
 import math
-from typing import List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from .nets import RATE
+from .tools import autocast, cosine
 
 Features = List[Tensor]
+JUDGE_RATE = 6e-4
 GAIN = 12.0  # speech has an RMS of 0.05 to 0.1, at which the first layers learn nothing for hundreds of steps
 
 
@@ -114,3 +116,34 @@ def loss_generator(jury: List[nn.Module], goals: List[Features], fake: Tensor) -
             feature = feature + (a.float() - b.float()).abs().mean() / (b.float().abs().mean() + 1e-4)
             layers += 1
     return adversarial / len(jury), feature / layers
+
+
+class Jury:
+    """The discriminators, how they learn beside a voice, and what they make of it."""
+
+    def __init__(self, dev: torch.device, state: Optional[Dict[str, Any]], look_on: int) -> None:
+        self.judges = Discriminators().to(dev)
+        if state:
+            self.judges.load_state_dict(state)
+        self.optimizer = torch.optim.AdamW(self.judges.parameters(), lr=JUDGE_RATE, betas=(0.8, 0.99))
+        self.dev = dev
+        self.silent = 0 if state else look_on
+        """Steps that they only look on for: judges that know nothing yet would only add noise."""
+
+    def weigh(self, real: Tensor, fake: Tensor, done: float) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """One step of theirs; then what they say of ``fake``, and the parts of that for the log."""
+        jury = self.judges.jury()
+        self.optimizer.param_groups[0]["lr"] = JUDGE_RATE * cosine(done, 0.0)
+        with autocast(self.dev):
+            loss, goals = loss_real_fake(jury, real, fake.detach())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.silent = max(0, self.silent - 1)
+        if self.silent:
+            return fake.new_zeros(()), {"d": loss}
+        self.judges.requires_grad_(False)  # their gradients would be computed here and thrown away
+        with autocast(self.dev):
+            adversarial, feature = loss_generator(jury, goals, fake)
+        self.judges.requires_grad_(True)
+        return adversarial + 2 * feature, {"d": loss, "adv": adversarial, "feat": feature}

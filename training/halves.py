@@ -2,7 +2,7 @@
 
 Distill-MOS of clips of each voice rendered from their real mels (distillmos: docs/evaluation.md): as the head says it,
 with the rounds that follow it (`chattts_onnx.audio.phase`), and with the magnitudes or the phases of that exchanged
-for the recording's; then the head against the recording (`vocoder.spectrum_loss`).
+for the recording's; then the head against the recording (`distances.spectrum_loss`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from . import data
+from .distances import spectrum_loss
 from .gpt import VOICES
 from .nets import HOP, N_FFT, RATE
-from .vocoder import load_vocos, spectrum_loss
+from .vocoder import load_vocos
 
 from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt finds the package
 
