@@ -217,7 +217,7 @@ def _arrivals(args: argparse.Namespace, batch: int, children: Sequence[Child], r
         full = child.do("arrivals", batching="padded", times=[0.0] * args.requests, **common)
         capacity = args.requests / full["wall_seconds"]
         times = [float(time) for time in np.cumsum(gaps) / (args.load * capacity)]
-        entry: Dict[str, Any] = {"static_capacity": capacity, "offered": args.load * capacity}
+        entry: Dict[str, Any] = {"padded_capacity": capacity, "offered": args.load * capacity}
         for batching in BATCHINGS:
             latencies = child.do("arrivals", batching=batching, times=times, **common)["latencies"]
             entry[batching] = {
