@@ -9,7 +9,7 @@ products.
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -82,8 +82,36 @@ class Patches(nn.Module):
         return self.last(features[-1]), features
 
 
+class Texture(nn.Module):
+    """2-D convolutions over a log-mel [B, mels, frames]: the detail that a mean of possible mels has lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes, strides = (1, 24, 48, 96, 96), ((2, 1), (2, 2), (2, 1), (2, 2))
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (5, 3), stride, (2, 1))) for a, b, stride in zip(sizes, sizes[1:], strides)
+        )
+        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Features]:
+        features = _through(self.convs, (x[:, None] + 5) / 3)  # speech lies between -11 and 2
+        return self.last(features[-1]), features
+
+
+class MelDiscriminators(nn.Module):
+    """The judge of Decoder's mels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texture = Texture()
+
+    def jury(self) -> List[nn.Module]:
+        """All of them."""
+        return [self.texture]
+
+
 class Discriminators(nn.Module):
-    """Three resolutions of phase and one of samples; each step asks two, which cost more than what they judge."""
+    """Judges of waveforms, three of phase and one of samples; each step asks two, which cost more than what they judge."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,19 +147,25 @@ def loss_generator(jury: List[nn.Module], goals: List[Features], fake: Tensor) -
 
 
 class Jury:
-    """The discriminators, how they learn beside a voice, and what they make of it."""
+    """Discriminators, how they learn beside a voice, and what they make of it."""
 
-    def __init__(self, dev: torch.device, state: Optional[Dict[str, Any]], look_on: int) -> None:
-        self.judges = Discriminators().to(dev)
+    def __init__(
+        self,
+        judges: Union[Discriminators, MelDiscriminators],
+        dev: torch.device,
+        state: Optional[Dict[str, Any]],
+        look_on: int,
+    ) -> None:
+        self.judges = judges.to(dev)
         if state:
             self.judges.load_state_dict(state)
         self.optimizer = torch.optim.AdamW(self.judges.parameters(), lr=JUDGE_RATE, betas=(0.8, 0.99))
         self.dev = dev
         self.silent = 0 if state else look_on
-        """Steps that they only look on for: judges that know nothing yet would only add noise."""
+        """Steps for which they are not heard yet: judges that know nothing would only add noise."""
 
-    def weigh(self, real: Tensor, fake: Tensor, done: float) -> Tuple[Tensor, Dict[str, Tensor]]:
-        """One step of theirs; then what they say of ``fake``, and the parts of that for the log."""
+    def weigh(self, real: Tensor, fake: Tensor, done: float, prefix: str = "") -> Tuple[Tensor, Dict[str, Tensor]]:
+        """One step of theirs; then what they say of ``fake``, and the parts of that for the log, under ``prefix``."""
         jury = self.judges.jury()
         self.optimizer.param_groups[0]["lr"] = JUDGE_RATE * cosine(done, 0.0)
         with autocast(self.dev):
@@ -141,9 +175,13 @@ class Jury:
         self.optimizer.step()
         self.silent = max(0, self.silent - 1)
         if self.silent:
-            return fake.new_zeros(()), {"d": loss}
+            return fake.new_zeros(()), {prefix + "d": loss}
         self.judges.requires_grad_(False)  # their gradients would be computed here and thrown away
         with autocast(self.dev):
             adversarial, feature = loss_generator(jury, goals, fake)
         self.judges.requires_grad_(True)
-        return adversarial + 2 * feature, {"d": loss, "adv": adversarial, "feat": feature}
+        return adversarial + 2 * feature, {
+            prefix + "d": loss,
+            prefix + "adv": adversarial,
+            prefix + "feat": feature,
+        }

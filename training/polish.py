@@ -27,7 +27,6 @@ class HiddenBatches:
         model.load_state_dict(torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)["ema"])
         model.eval().to(dev)
         self.decoder = model.decoder
-        self.mel_loss = torch.zeros(())
         vocab = phonemes.vocabulary()
         rows = {r["id"]: r for r in data.rows(work)}
         corpus = Corpus(work, VOICES, vocab)
@@ -48,7 +47,8 @@ class HiddenBatches:
                 if length * 2 > frames + 16:
                     self.store.append((hidden, torch.from_numpy(item.mel), data.load_audio(work, rows[item.name])))
 
-    def __iter__(self) -> Iterator[Tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Tuple[Tensor, Tensor, Tensor]]:
+        """(Decoder's log-mel [B, 100, frames], audio [B, (frames-1)*HOP], the real log-mel) of slices."""
         dev = device()
         tokens, edge = self.frames // 2, 6  # context tokens on each side for Decoder, cut before the vocoder
         while True:
@@ -66,5 +66,4 @@ class HiddenBatches:
             with autocast(dev):
                 out = self.decoder(torch.stack(hidden).to(dev))
             out = out[:, :, 2 * edge : -2 * edge].float()
-            self.mel_loss = (out - torch.stack(mels).to(dev)).abs().mean()
-            yield out, torch.stack(audio)
+            yield out, torch.stack(audio).to(dev), torch.stack(mels).to(dev)

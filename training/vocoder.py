@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from . import data
-from .discriminators import Jury
+from .discriminators import Discriminators, Jury, MelDiscriminators
 from .distances import EDGE, SpectralLoss, spectrum_loss
 from .nets import HOP, Vocos
 from .tools import Log, Muon, Peers, autocast, cosine, device, save, seed_all
 
+Batch = Tuple[Tensor, Tensor, Tensor]
+"""Log-mel that Vocos is given [B, 100, frames], audio [B, (frames - 1) * HOP], and the log-mel of that audio."""
 VOCOS = {"dim": 288, "inter": 864, "blocks": 6}
 
 
@@ -32,9 +34,10 @@ def load_vocos(work: Path) -> Vocos:
     return Vocos.of(torch.load(path, map_location="cpu", weights_only=False)["ema"]).eval()
 
 
-def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -> Iterator[Tuple[Tensor, Tensor]]:
-    """(log-mel [B, 100, frames], audio [B, (frames-1)*HOP]) slices of real clips, mels with their true context."""
+def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """Slices of real clips, mels with their true context."""
     rows = [r for r in data.rows(work) if r["samples"] > frames * HOP + 2 * HOP]
+    dev = device()
     audio = [data.load_audio(work, r) for r in rows]
     mels = [data.load_mel(work, r) for r in rows]
     while True:
@@ -43,7 +46,8 @@ def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -
             at = int(rng.integers(0, mels[i].shape[1] - frames))
             m.append(mels[i][:, at : at + frames])
             a.append(torch.from_numpy(audio[i][at * HOP : (at + frames - 1) * HOP].astype(np.float32) / 32768))
-        yield torch.stack(m).float(), torch.stack(a)
+        mel = torch.stack(m).float().to(dev)
+        yield mel, torch.stack(a).to(dev), mel
 
 
 def optimizers_of(modules: List[nn.Module], lr: float, muon: float) -> List[torch.optim.Optimizer]:
@@ -89,16 +93,15 @@ class Voice:
         self.vocos.to(self.dev)
         self.modules: List[nn.Module] = [self.vocos]
         self.decoder: Optional[nn.Module] = None
-        self.mel_loss = torch.zeros(())
         if args.polish:
             from .polish import HiddenBatches
 
-            self.feeder = HiddenBatches(work, args.batch, args.frames, rng)
-            self.decoder = self.feeder.decoder
+            feeder = HiddenBatches(work, args.batch, args.frames, rng)
+            self.decoder = feeder.decoder
             if goes_on:
                 self.decoder.load_state_dict(self.state["ema_decoder" if averaged else "decoder"])
             self.modules.append(self.decoder)
-            self.batches: Iterator[Tuple[Tensor, Tensor]] = iter(self.feeder)
+            self.batches: Iterator[Batch] = iter(feeder)
         else:
             self.batches = real_batches(work, args.batch, args.frames, rng)
         self.step = self.state["step"] if goes_on else 0
@@ -108,17 +111,11 @@ class Voice:
     def parameters(self) -> List[nn.Parameter]:
         return [p for module in self.modules for p in module.parameters() if p.requires_grad]
 
-    def next(self) -> Tuple[Tensor, Tensor, Tensor]:
-        """Log-mel, the audio it should give, and the distance of Decoder's mel to the real one."""
-        mel, audio = next(self.batches)
-        mel, audio = mel.to(self.dev), audio.to(self.dev)
-        return mel, audio, self.feeder.mel_loss if self.decoder is not None else mel.new_zeros(())
-
-    def save(self, step: int, spent: float, jury: Optional[Jury]) -> None:
+    def save(self, step: int, spent: float, juries: Dict[str, Jury]) -> None:
         decoder = self.decoder.state_dict() if self.decoder is not None else None
         save(self.path, model=self.vocos.state_dict(), ema=self.averages[0].state, step=step, spent=spent,
              decoder=decoder, ema_decoder=self.averages[1].state if decoder else {},
-             judge=jury.judges.state_dict() if jury else None)  # fmt: skip
+             **{name: jury.judges.state_dict() for name, jury in juries.items()})  # fmt: skip
 
 
 def train(args: argparse.Namespace) -> None:
@@ -127,10 +124,14 @@ def train(args: argparse.Namespace) -> None:
     voice = Voice(args, np.random.default_rng(int(time.time()) + peers.rank))
     dev, vocos = voice.dev, voice.vocos
     spectral = SpectralLoss().to(dev)
-    jury = Jury(dev, voice.state.get("judge"), args.look_on) if args.gan else None
+    juries: Dict[str, Jury] = {}
+    if args.gan:
+        juries["judge"] = Jury(Discriminators(), dev, voice.state.get("judge"), args.look_on)
+    if args.mel_gan:
+        juries["mel_judge"] = Jury(MelDiscriminators(), dev, voice.state.get("mel_judge"), args.look_on)
     params = voice.parameters()
     optimizers = optimizers_of(voice.modules, args.lr, args.muon)
-    shared = params + (list(jury.judges.parameters()) if jury else [])
+    shared = params + [p for jury in juries.values() for p in jury.judges.parameters()]
     log = Log(args.work / "log" / ("polish.jsonl" if args.polish else "vocoder.jsonl"))
     sums: Dict[str, float] = {}
     began, start = time.time(), voice.step
@@ -146,14 +147,14 @@ def train(args: argparse.Namespace) -> None:
                 break
         for optimizer, peak in zip(optimizers, (args.lr, args.muon)):
             optimizer.param_groups[0]["lr"] = peak * cosine(done, 0.02)
-        mel, audio, mel_loss = voice.next()
+        mel, audio, real_mel = next(voice.batches)
         with autocast(dev):
             features = vocos.backbone(mel)
         log_mag, phase = vocos.head.polar(features.float())
-        parts = {"mel_in": mel_loss}
+        parts = {"mel_in": (mel - real_mel).abs().mean()}
         parts["mag"], parts["phase"] = spectrum_loss(log_mag, torch.polar(torch.ones_like(phase), phase), audio)
-        loss = args.mel * mel_loss + args.spectrum * (parts["mag"] + parts["phase"])
-        if args.stft or jury:
+        loss = args.mel * parts["mel_in"] + args.spectrum * (parts["mag"] + parts["phase"])
+        if args.stft or args.gan:
             out = vocos.head.wave(log_mag, phase)
             spectrum = vocos.head.stft(out)
             size = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-8)
@@ -163,17 +164,20 @@ def train(args: argparse.Namespace) -> None:
             parts["stft"], parts["mel"] = spectral(out, audio)
             loss = loss + args.spectrum * (parts["mag_out"] + parts["phase_out"])
             loss = loss + args.stft * parts["stft"] + 2 * parts["mel"]
-        if jury:
-            opinion, said = jury.weigh(audio, out, done)
+        if args.gan:
+            opinion, said = juries["judge"].weigh(audio, out, done)
             parts.update(said)
             loss = loss + args.gan * opinion
-        if not (jury and jury.silent):  # the voice stands still while new judges look on
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(params, 5.0)
-            for optimizer in optimizers:
-                optimizer.step()
+        if args.mel_gan:
+            opinion, said = juries["mel_judge"].weigh(real_mel, mel, done, "mel_")
+            parts.update(said)
+            loss = loss + args.mel_gan * opinion
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(params, 5.0)
+        for optimizer in optimizers:
+            optimizer.step()
         for average in voice.averages:
             average.update()
         for k, v in parts.items():
@@ -182,9 +186,9 @@ def train(args: argparse.Namespace) -> None:
             log.write(step=step + 1, min=spent() / 60, **{k: v / 25 for k, v in sums.items()})
             sums.clear()
         if (step + 1) % 100 == 0 and not peers.rank:
-            voice.save(step + 1, spent(), jury)
+            voice.save(step + 1, spent(), juries)
     if not peers.rank:
-        voice.save(step, spent(), jury)
+        voice.save(step, spent(), juries)
 
 
 def main() -> None:
@@ -196,9 +200,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=44)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--polish", action="store_true", help="stage 2, needs a trained GPT")
-    parser.add_argument("--gan", type=float, default=0.0, help="weight of the adversarial loss")
+    parser.add_argument("--gan", type=float, default=0.0, help="weight of what discriminators make of the sound")
+    parser.add_argument("--mel-gan", type=float, default=0.0, help="and of Decoder's mels")
     parser.add_argument("--stft", type=float, default=1.0, help="weight of the spectral distances; less beside --gan")
-    parser.add_argument("--look-on", type=int, default=60, help="steps that new judges learn before they are heard")
+    parser.add_argument("--look-on", type=int, default=200, help="steps that new judges learn before they are heard")
     parser.add_argument("--mel", type=float, default=1.0, help="weight of the distance of Decoder's mel")
     parser.add_argument("--spectrum", type=float, default=1.0, help="weight of the distances of spectra")
     parser.add_argument(

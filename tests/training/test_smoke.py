@@ -61,7 +61,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, gpt, *common, "--steps", "4", "--tokens", "512", "--short", "2")  # resumed
     small = ("--steps", "2", "--batch", "2", "--frames", "24")
     _run(monkeypatch, vocoder, *common, *small, "--spectrum", "1", "--stft", "0", "--muon", "0.01")
-    _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--look-on", "1")
+    _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     _run(monkeypatch, export, *common)
 
