@@ -111,7 +111,7 @@ class MelDiscriminators(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """Judges of waveforms, three of phase and one of samples; each step asks two, which cost more than what they judge."""
+    """Judges of waveforms, three of phase, one of samples; a step asks two, which cost more than what they judge."""
 
     def __init__(self) -> None:
         super().__init__()
