@@ -1,14 +1,15 @@
-"""Where naturalness is lost: `python -m training.chain --work DIR [--clips 3]` (distillmos: see docs/evaluation.md).
+"""Where naturalness is lost: `python -m training.chain --work DIR [--clips 3] [--rounds 0 1 2 4 8]`.
 
-Distill-MOS of the same clips of each voice as they are, after Vocos on their real mels, and after Decoder and Vocos on
-the hidden states of the GPT that is told the clip's own codes. What sampling adds is in `chattts eval --quality`.
+Distill-MOS (distillmos: see docs/evaluation.md) of the same clips of each voice as they are, after Vocos on their real
+mels, and after Decoder and Vocos on the hidden states of the GPT that is told the clip's own codes, with so many rounds
+of `chattts_onnx.audio.phase`. What sampling adds is in `chattts eval --quality`.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 import soxr
@@ -18,17 +19,19 @@ from . import codec, data
 from .gpt import VOICES, load_model
 from .gpt_data import Item, collate, phonemes
 from .gpt_model import rope
-from .nets import RATE
+from .nets import PHASE_ROUNDS, RATE
 from .vocoder import load_vocos
 
 from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt_data finds the package
 
-STAGES = ("recording", "real mel", "hidden states")
+STAGES = ("real mel", "hidden states")
 
 
 @torch.no_grad()
-def stages(row: Dict[str, Any], work: Path, nets: Dict[str, Any], vocab: Dict[str, int]) -> List[np.ndarray]:
-    """The waveforms of one clip, in the order of `STAGES`."""
+def stages(
+    row: Dict[str, Any], work: Path, nets: Dict[str, Any], vocab: Dict[str, int], rounds: Sequence[int]
+) -> List[np.ndarray]:
+    """The waveforms of one clip: itself, then `STAGES` for each number of rounds."""
     audio = data.load_audio(work, row).astype(np.float32) / 32768
     mel = data.load_mel(work, row).float()
     _, codes = nets["dvae"].encode(mel[None])
@@ -39,13 +42,16 @@ def stages(row: Dict[str, Any], work: Path, nets: Dict[str, Any], vocab: Dict[st
     x = torch.where(batch["is_code"][..., None], gpt.embed_codes(batch["codes"]), text)
     last, _, _ = gpt.trunk(x, *rope(x.shape[1]))
     hidden = last[0][batch["at"][0, : len(item.codes)]].T[None]
-    return [audio, *(nets["vocos"](m)[0].numpy() for m in (mel[None], nets["model"].decoder(hidden)))]
+    vocos = nets["vocos"]
+    polar = [vocos.head.polar(vocos.backbone(m)) for m in (mel[None], nets["model"].decoder(hidden))]
+    return [audio, *(vocos.head.wave(*said, rounds=n)[0].numpy() for n in rounds for said in polar)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".mini"))
     parser.add_argument("--clips", type=int, default=3, help="of each voice")
+    parser.add_argument("--rounds", type=int, nargs="+", default=[PHASE_ROUNDS], help="default: %(default)s")
     args = parser.parse_args()
     torch.set_num_threads(1)
     work, vocab = args.work, phonemes.vocabulary()
@@ -56,10 +62,13 @@ def main() -> None:
         for voice in VOICES:
             rows = [r for r in data.rows(work) if r["voice"] == voice and 2 * RATE < r["samples"] < 6 * RATE]
             for i in rng.permutation(len(rows))[: args.clips]:
-                sounds = stages(rows[i], work, nets, vocab)
+                sounds = stages(rows[i], work, nets, vocab, args.rounds)
                 found.append([score(soxr.resample(s, RATE, 16000))["distill_mos"] for s in sounds])
                 print(f"{voice:9s} {rows[i]['lang']}", *(f"{v:.2f}" for v in found[-1]), flush=True)
-    print(f"{len(found)} clips:", ", ".join(f"{n} {v:.2f}" for n, v in zip(STAGES, np.mean(found, 0))))
+    recording, *rest = np.mean(found, 0)
+    print(f"{len(found)} clips: recording {recording:.2f}")
+    for number, pair in zip(args.rounds, np.reshape(rest, (-1, len(STAGES)))):
+        print(f"{number} rounds:", ", ".join(f"{name} {value:.2f}" for name, value in zip(STAGES, pair)))
 
 
 if __name__ == "__main__":

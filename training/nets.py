@@ -248,12 +248,12 @@ class Head(nn.Module):
         log_mag, phase = self.out(x).float().transpose(1, 2).chunk(2, 1)
         return log_mag, phase
 
-    def wave(self, log_mag: Tensor, phase: Tensor) -> Tensor:
-        """Audio [B, (frames - 1) * hop], after `PHASE_ROUNDS` of the fast Griffin-Lim algorithm (audio/phase.py)."""
+    def wave(self, log_mag: Tensor, phase: Tensor, rounds: int = PHASE_ROUNDS) -> Tensor:
+        """Audio [B, (frames - 1) * hop], after rounds of the fast Griffin-Lim algorithm (audio/phase.py)."""
         mag = torch.exp(log_mag).clamp(max=100.0)
         real, imag = mag * torch.cos(phase), mag * torch.sin(phase)
         before = None
-        for _ in range(PHASE_ROUNDS):
+        for _ in range(rounds):
             spec = self.stft(self.istft(real, imag))
             ahead = spec if before is None else spec + PHASE_MOMENTUM * (spec - before)
             before = spec
