@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ContextManager, Iterable, List
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def device() -> torch.device:
@@ -51,6 +51,21 @@ def save(path: Path, **state: Any) -> None:
     fresh = path.with_suffix(".tmp")
     torch.save(state, fresh)
     fresh.replace(path)
+
+
+class Averages:
+    """Exponential means of a module's weights: what is used in the end."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.steps = 0
+
+    def update(self) -> None:
+        self.steps += 1
+        keep = min(0.998, self.steps / (self.steps + 9))
+        for k, v in self.module.state_dict().items():
+            self.state[k].lerp_(v, 1 - keep) if v.is_floating_point() else self.state[k].copy_(v)
 
 
 class Log:

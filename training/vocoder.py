@@ -21,7 +21,7 @@ from . import data
 from .discriminators import Discriminators, Jury, MelDiscriminators
 from .distances import EDGE, SpectralLoss, spectrum_loss
 from .nets import HOP, Vocos
-from .tools import Log, Muon, Peers, autocast, cosine, device, save, seed_all
+from .tools import Averages, Log, Muon, Peers, autocast, cosine, device, save, seed_all
 
 Batch = Tuple[Tensor, Tensor, Tensor]
 """Log-mel that Vocos is given [B, 100, frames], audio [B, (frames - 1) * HOP], and the log-mel of that audio."""
@@ -58,21 +58,6 @@ def optimizers_of(modules: List[nn.Module], lr: float, muon: float) -> List[torc
     rest = [p for _, p in named if id(p) not in known]
     out: List[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=lr, betas=(0.8, 0.99), weight_decay=0.01)]
     return [*out, Muon(matrices, lr=muon)] if matrices else out
-
-
-class Averages:
-    """Exponential means of a module's weights: what is used in the end."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
-        self.steps = 0
-
-    def update(self) -> None:
-        self.steps += 1
-        keep = min(0.998, self.steps / (self.steps + 9))
-        for k, v in self.module.state_dict().items():
-            self.state[k].lerp_(v, 1 - keep) if v.is_floating_point() else self.state[k].copy_(v)
 
 
 class Voice:

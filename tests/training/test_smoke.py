@@ -52,7 +52,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import codec, compose, export, gpt, restore, vocoder
+    from training import codec, compose, decoder, export, gpt, restore, vocoder
 
     common = ("--work", str(work))
     _run(monkeypatch, compose, *common, "--count", "4")
@@ -60,7 +60,9 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, gpt, *common, "--steps", "3", "--tokens", "512", "--short", "2")
     _run(monkeypatch, gpt, *common, "--steps", "4", "--tokens", "512", "--short", "2")  # resumed
     small = ("--steps", "2", "--batch", "2", "--frames", "24")
-    _run(monkeypatch, vocoder, *common, *small, "--spectrum", "1", "--stft", "0", "--muon", "0.01")
+    _run(monkeypatch, vocoder, *common, *small, "--stft", "0")
+    _run(monkeypatch, decoder, *common, *small, "--look-on", "1")
+    small = ("--steps", "4", "--batch", "2", "--frames", "24")
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     _run(monkeypatch, export, *common)
@@ -80,9 +82,9 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
         width,
         config["intermediate_size"],
     )
-    decoder = load(str(assets / "Decoder.safetensors"))
-    assert decoder["decoder.conv_in.0.weight"].shape[1] == width // 2
-    assert "decoder.decoder_block.0.weight" in decoder
+    acoustic = load(str(assets / "Decoder.safetensors"))
+    assert acoustic["decoder.conv_in.0.weight"].shape[1] == width // 2
+    assert "decoder.decoder_block.0.weight" in acoustic
     dvae = load(str(assets / "DVAE.safetensors"))
     assert dvae["vq_layer.quantizer.rvqs.1.project_in.weight"].shape[0] == 4
     vocos = load(str(assets / "Vocos.safetensors"))
@@ -91,7 +93,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     voices = sorted(p.stem for p in (assets / "voices").glob("*.json"))
     assert "heartbei" in voices
     assert len(voices) >= 4
-    for tensors in (embed, trunk, decoder, dvae, vocos):
+    for tensors in (embed, trunk, acoustic, dvae, vocos):
         assert all(np.isfinite(v).all() for v in tensors.values())
 
     # What a converted model holds is enough to go on: what is restored from it converts to the same weights.
