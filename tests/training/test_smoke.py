@@ -62,7 +62,6 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     small = ("--steps", "2", "--batch", "2", "--frames", "24")
     _run(monkeypatch, vocoder, *common, *small, "--stft", "0")
     _run(monkeypatch, decoder, *common, *small, "--look-on", "1")
-    small = ("--steps", "4", "--batch", "2", "--frames", "24")
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     _run(monkeypatch, export, *common)
