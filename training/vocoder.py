@@ -25,7 +25,7 @@ from .tools import Averages, Log, Muon, Peers, autocast, cosine, device, save, s
 
 Batch = Tuple[Tensor, Tensor, Tensor]
 """Log-mel that Vocos is given [B, 100, frames], audio [B, (frames - 1) * HOP], and the log-mel of that audio."""
-VOCOS = {"dim": 288, "inter": 864, "blocks": 6}
+VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
 
 
 def load_vocos(work: Path) -> Vocos:
