@@ -17,7 +17,7 @@ from torch import Tensor, nn
 RATE, HOP, N_FFT, MELS = 24000, 384, 1536, 100
 CODES, BOOKS, LEVELS, GROUPS, RESIDUALS = 625, 4, 5, 2, 2
 EOS = CODES
-PHASE_ROUNDS, PHASE_MOMENTUM = 4, 0.9
+PHASE_ROUNDS, PHASE_MOMENTUM = 2, 0.9
 """After Vocos: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
 
 
