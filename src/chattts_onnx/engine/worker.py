@@ -111,9 +111,9 @@ class EngineWorker:
         return Generation(outbox, self._request_abort)
 
     def stats(self) -> EngineStats:
-        """A snapshot from the last step."""
+        """A snapshot from the last step; who waits is counted now, also those on their way into the engine."""
         with self._notes:
-            return replace(self._stats, waiting=self._stats.waiting + len(self._inbox))
+            return replace(self._stats, waiting=max(0, self._outstanding - self._stats.running))
 
     def close(self, *, drain: bool = True, timeout: Optional[float] = None) -> bool:
         """Stop the thread; later calls do nothing more.
