@@ -15,14 +15,14 @@ import numpy as np
 import soxr
 import torch
 
+from chattts_onnx.evaluation.quality import distill_mos
+
 from . import codec, data
 from .gpt import VOICES, load_model
 from .gpt_data import Item, collate, phonemes
 from .gpt_model import rope
 from .nets import PHASE_ROUNDS, RATE
 from .vocoder import load_vocos
-
-from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt_data finds the package
 
 STAGES = ("real mel", "hidden states")
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from . import data
 from .nets import DVAE, DVAEConfig, MelSpectrogram
-from .tools import Log, autocast, cosine, device, save, seed_all
+from .tools import Log, autocast, cosine, device, load_state, save, seed_all
 
 
 def batch(mels: list, size: int, frames: int, rng: np.random.Generator) -> torch.Tensor:
@@ -45,7 +45,7 @@ def train(work: Path, steps: int, size: int, frames: int, lr: float, limit: floa
     start = 0
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
     if path.exists():
-        state = torch.load(path, map_location=dev, weights_only=False)
+        state = load_state(path, dev)
         model.load_state_dict(state["model"])
         if "optimizer" in state:  # not where training.restore made the checkpoint
             optimizer.load_state_dict(state["optimizer"])
@@ -80,7 +80,7 @@ def train(work: Path, steps: int, size: int, frames: int, lr: float, limit: floa
 
 def load(work: Path) -> DVAE:
     model = DVAE(DVAEConfig())
-    model.load_state_dict(torch.load(work / "ckpt" / "dvae.pt", map_location="cpu", weights_only=False)["model"])
+    model.load_state_dict(load_state(work / "ckpt" / "dvae.pt")["model"])
     return model.eval()
 
 

@@ -9,7 +9,7 @@ products.
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -103,30 +103,14 @@ class Texture(nn.Module):
         return self.last(features[-1]), features
 
 
-class MelDiscriminators(nn.Module):
-    """The judge of Decoder's mels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texture = Texture()
-
-    def jury(self) -> List[nn.Module]:
-        """All of them."""
-        return [self.texture]
+def judges_of_mels() -> List[nn.Module]:
+    """For Decoder."""
+    return [Texture()]
 
 
-class Discriminators(nn.Module):
-    """Judges of waveforms, three of phase, one of samples; a step asks two, which cost more than what they judge."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.judges = nn.ModuleList(
-            (Coherence(2048, 4000.0), Coherence(1024, 8000.0), Coherence(512, 12000.0), Patches(16))
-        )
-
-    def jury(self) -> List[nn.Module]:
-        """Two of them, drawn anew each time."""
-        return [self.judges[i] for i in torch.randperm(len(self.judges))[:2].tolist()]
+def judges_of_waveforms() -> List[nn.Module]:
+    """For Vocos: three of phase and one of samples."""
+    return [Coherence(2048, 4000.0), Coherence(1024, 8000.0), Coherence(512, 12000.0), Patches(16)]
 
 
 def loss_real_fake(jury: List[nn.Module], real: Tensor, fake: Tensor) -> Tuple[Tensor, List[Features]]:
@@ -152,17 +136,20 @@ def loss_generator(jury: List[nn.Module], goals: List[Features], fake: Tensor) -
 
 
 class Jury:
-    """Discriminators, how they learn beside a voice, and what they make of it."""
+    """Discriminators, how they learn beside a voice, and what they make of it.
+
+    Each step asks two of them at most: together they cost more than what they judge.
+    """
 
     def __init__(
         self,
-        judges: Union[Discriminators, MelDiscriminators],
+        judges: List[nn.Module],
         dev: torch.device,
         state: Optional[Dict[str, Any]],
         look_on: int,
         rate: float = JUDGE_RATE,
     ) -> None:
-        self.judges = judges.to(dev)
+        self.judges = nn.ModuleList(judges).to(dev)
         if state:
             self.judges.load_state_dict(state)
         self.optimizer = torch.optim.AdamW(self.judges.parameters(), betas=(0.8, 0.99))
@@ -171,24 +158,20 @@ class Jury:
         self.silent = 0 if state else look_on
         """Steps for which they are not heard yet: judges that know nothing would only add noise."""
 
-    def weigh(self, real: Tensor, fake: Tensor, done: float, prefix: str = "") -> Tuple[Tensor, Dict[str, Tensor]]:
-        """One step of theirs; then what they say of ``fake``, and the parts of that for the log, under ``prefix``."""
-        jury = self.judges.jury()
+    def weigh(self, real: Tensor, fake: Tensor, done: float) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """One step of theirs; then what they say of ``fake``, and the parts of that for the log."""
+        asked = [self.judges[i] for i in torch.randperm(len(self.judges))[:2].tolist()]
         self.optimizer.param_groups[0]["lr"] = self.rate * cosine(done, 0.0)
         with autocast(self.dev):
-            loss, goals = loss_real_fake(jury, real, fake.detach())
+            loss, goals = loss_real_fake(asked, real, fake.detach())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self.silent = max(0, self.silent - 1)
         if self.silent:
-            return fake.new_zeros(()), {prefix + "d": loss}
+            return fake.new_zeros(()), {"d": loss}
         self.judges.requires_grad_(False)  # their gradients would be computed here and thrown away
         with autocast(self.dev):
-            adversarial, feature = loss_generator(jury, goals, fake)
+            adversarial, feature = loss_generator(asked, goals, fake)
         self.judges.requires_grad_(True)
-        return adversarial + 2 * feature, {
-            prefix + "d": loss,
-            prefix + "adv": adversarial,
-            prefix + "feat": feature,
-        }
+        return adversarial + 2 * feature, {"d": loss, "adv": adversarial, "feat": feature}

@@ -24,7 +24,7 @@ from .gpt_data import Corpus, collate, phonemes, share_matrix
 from .gpt_model import GPT, GPTConfig, rope
 from .nets import BOOKS, Decoder
 from .teacher import BLENDS, HIBARI_VOICE
-from .tools import Log, Muon, Peers, autocast, device, save, seed_all
+from .tools import Log, Muon, Peers, autocast, device, load_state, save, seed_all
 
 VOICES = [*BLENDS, HIBARI_VOICE]
 MEL_SHARE = 3  # one row in three is decoded to mel
@@ -93,13 +93,13 @@ def load_decoder(model: Model, work: Path) -> None:
     """Give the model the polished Decoder, where there is one."""
     path = work / "ckpt" / "polish.pt"
     if path.exists():
-        model.decoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["ema_decoder"])
+        model.decoder.load_state_dict(load_state(path)["ema_decoder"])
 
 
 def load_model(work: Path, *, weights: str = "ema", polished: bool = True) -> Tuple[Model, int, float]:
     """The trained model, ready to be used, the step it was trained to, and in how many minutes."""
     model = build()
-    state = torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)
+    state = load_state(work / "ckpt" / "gpt.pt")
     model.load_state_dict(state[weights])
     if polished:
         load_decoder(model, work)
@@ -132,7 +132,7 @@ def train(args: argparse.Namespace) -> None:
     step, spent = 0, 0.0
     path = work / "ckpt" / "gpt.pt"
     if path.exists():
-        state = torch.load(path, map_location=dev, weights_only=False)
+        state = load_state(path, dev)
         model.load_state_dict(state["model"])
         ema.load_state_dict(state["ema"])
         if "muon" in state:  # not where training.restore made the checkpoint

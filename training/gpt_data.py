@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
@@ -11,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chattts_onnx.text import mandarin, phonemes
+
 from . import data
 from .nets import EOS, MELS
 from .teacher import FRAME, HIBARI_VOICE
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
-from chattts_onnx.text import mandarin, phonemes
 
 FOCUS = os.environ.get("MINI_FOCUS", "")  # "zh": the last stretch, mostly Mandarin, which lags behind
 SPEEDS = {0.8: 3, 0.9: 4, 1.0: 5, 1.1: 6, 1.25: 7}

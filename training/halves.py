@@ -16,24 +16,19 @@ import soxr
 import torch
 from torch import Tensor
 
+from chattts_onnx.evaluation.quality import distill_mos
+
 from . import data
 from .distances import spectrum_loss
 from .gpt import VOICES
 from .nets import HOP, N_FFT, RATE
 from .vocoder import load_vocos
 
-from chattts_onnx.evaluation.quality import distill_mos  # isort: skip - gpt finds the package
-
 KINDS = ("the head alone", "Vocos", "its magnitudes, real phases", "real magnitudes, its phases")
-WINDOW = torch.hann_window(N_FFT)
-
-
-def spectrum(audio: Tensor) -> Tensor:
-    return torch.stft(audio, N_FFT, HOP, window=WINDOW, return_complex=True)
 
 
 def wave(magnitude: Tensor, phase: Tensor, length: int) -> Tensor:
-    return torch.istft(torch.polar(magnitude, phase), N_FFT, HOP, window=WINDOW, length=length)
+    return torch.istft(torch.polar(magnitude, phase), N_FFT, HOP, window=torch.hann_window(N_FFT), length=length)
 
 
 @torch.no_grad()
@@ -55,9 +50,9 @@ def main() -> None:
                 log_mag, phase = vocos.head.polar(vocos.backbone(mel))
                 out = vocos.head.wave(log_mag, phase)[0]
                 recording = data.load_audio(args.work, rows[i])[: len(out)].astype(np.float32) / 32768
-                real, ours = spectrum(torch.from_numpy(recording)), spectrum(out)
+                real, ours = vocos.head.stft(torch.from_numpy(recording)), vocos.head.stft(out)
                 sounds = (
-                    wave(log_mag[0].exp().clamp(max=100.0), phase[0], len(out)),
+                    vocos.head.wave(log_mag, phase, rounds=0)[0],
                     out,
                     wave(ours.abs(), real.angle(), len(out)),
                     wave(real.abs(), ours.angle(), len(out)),

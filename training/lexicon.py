@@ -13,15 +13,13 @@ import gzip
 import json
 import lzma
 import math
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from .teacher import _package_dir
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from chattts_onnx.text import english
+
+from .teacher import _package_dir
 
 STRESS = "ˈˌ"
 SILVER_RANK = 60000  # silver words are kept only this far down the frequency list

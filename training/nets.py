@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from chattts_onnx.audio.phase import MOMENTUM
+
 RATE, HOP, N_FFT, MELS = 24000, 384, 1536, 100
 CODES, BOOKS, LEVELS, GROUPS, RESIDUALS = 625, 4, 5, 2, 2
 EOS = CODES
-PHASE_ROUNDS, PHASE_MOMENTUM = 2, 0.9
+PHASE_ROUNDS = 2
 """After Vocos: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
 
 
@@ -255,7 +257,7 @@ class Head(nn.Module):
         before = None
         for _ in range(rounds):
             spec = self.stft(self.istft(real, imag))
-            ahead = spec if before is None else spec + PHASE_MOMENTUM * (spec - before)
+            ahead = spec if before is None else spec + MOMENTUM * (spec - before)
             before = spec
             scale = mag * torch.rsqrt(ahead.real.square() + ahead.imag.square() + 1e-8)
             real, imag = scale * ahead.real, scale * ahead.imag

@@ -14,7 +14,7 @@ from .gpt import VOICES, build
 from .gpt_data import Corpus, collate, phonemes
 from .gpt_model import rope
 from .nets import HOP
-from .tools import autocast, device
+from .tools import autocast, device, load_state
 
 
 class HiddenBatches:
@@ -24,7 +24,7 @@ class HiddenBatches:
         self.size, self.frames, self.rng = size, frames, rng
         dev = device()
         model = build()
-        model.load_state_dict(torch.load(work / "ckpt" / "gpt.pt", map_location="cpu", weights_only=False)["ema"])
+        model.load_state_dict(load_state(work / "ckpt" / "gpt.pt")["ema"])
         model.eval().to(dev)
         self.decoder = model.decoder
         vocab = phonemes.vocabulary()

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from pathlib import Path
-from typing import Any, ContextManager, Iterable, List
+from typing import Any, ContextManager, Dict, Iterable, List, Mapping, Union
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,22 @@ def save(path: Path, **state: Any) -> None:
     fresh.replace(path)
 
 
+def load_state(path: Path, dev: Union[str, torch.device] = "cpu") -> Dict[str, Any]:
+    """What `save` wrote; tensors and plain values only."""
+    state: Dict[str, Any] = torch.load(path, map_location=dev, weights_only=True)
+    return state
+
+
+def descend(loss: Tensor, params: List[nn.Parameter], optimizers: List[torch.optim.Optimizer], clip: float) -> None:
+    """One step down."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(params, clip)
+    for optimizer in optimizers:
+        optimizer.step()
+
+
 class Averages:
     """Exponential means of a module's weights: what is used in the end."""
 
@@ -74,6 +90,20 @@ class Log:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        self._sums: Dict[str, float] = {}
+        self._count = 0
+
+    def add(self, parts: Mapping[str, Tensor]) -> None:
+        """Take in the parts of one step's loss, for `means`."""
+        self._count += 1
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.item()
+
+    def means(self) -> Dict[str, float]:
+        """Of the steps taken in since the last call."""
+        means = {name: value / self._count for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
 
     def write(self, **values: Any) -> None:
         row = {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from . import data
-from .discriminators import Discriminators, Jury, MelDiscriminators
+from .discriminators import Jury, judges_of_mels, judges_of_waveforms
 from .distances import EDGE, SpectralLoss, spectrum_loss
 from .nets import HOP, Vocos
-from .tools import Averages, Log, Muon, Peers, autocast, cosine, device, save, seed_all
+from .tools import Averages, Log, Muon, Peers, autocast, cosine, descend, device, load_state, save, seed_all
 
 Batch = Tuple[Tensor, Tensor, Tensor]
 """Log-mel that Vocos is given [B, 100, frames], audio [B, (frames - 1) * HOP], and the log-mel of that audio."""
@@ -31,7 +31,7 @@ VOCOS = {"dim": 224, "inter": 672, "blocks": 6}
 def load_vocos(work: Path) -> Vocos:
     path = work / "ckpt" / "polish.pt"
     path = path if path.exists() else work / "ckpt" / "vocos.pt"
-    return Vocos.of(torch.load(path, map_location="cpu", weights_only=False)["ema"]).eval()
+    return Vocos.of(load_state(path)["ema"]).eval()
 
 
 def real_batches(work: Path, size: int, frames: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -70,7 +70,7 @@ class Voice:
         self.state: Dict[str, Any] = {}
         for path in (self.path, first):  # the polish begins with what stage 1 left
             if path.exists():
-                self.state = torch.load(path, map_location=self.dev, weights_only=False)
+                self.state = load_state(path, self.dev)
                 break
         goes_on = bool(self.state) and self.path.exists()
         averaged = args.fresh or not goes_on
@@ -103,22 +103,53 @@ class Voice:
              **{name: jury.judges.state_dict() for name, jury in juries.items()})  # fmt: skip
 
 
+def distance(
+    voice: Voice, spectral: SpectralLoss, juries: Dict[str, Jury], args: argparse.Namespace, done: float
+) -> Tuple[Tensor, Dict[str, Tensor]]:
+    """The loss of the next batch, and its parts for the log."""
+    head = voice.vocos.head
+    mel, audio, real_mel = next(voice.batches)
+    with autocast(voice.dev):
+        features = voice.vocos.backbone(mel)
+    log_mag, phase = head.polar(features.float())
+    parts = {"mel_in": (mel - real_mel).abs().mean()}
+    parts["mag"], parts["phase"] = spectrum_loss(log_mag, torch.polar(torch.ones_like(phase), phase), audio)
+    loss = args.mel * parts["mel_in"] + args.spectrum * (parts["mag"] + parts["phase"])
+    if "mel_judge" in juries:
+        opinion, said = juries["mel_judge"].weigh(real_mel, mel, done)
+        parts.update({f"mel_{name}": value for name, value in said.items()})
+        loss = loss + args.mel_gan * opinion
+    if not args.stft and "judge" not in juries:
+        return loss, parts
+    out = head.wave(log_mag, phase)
+    spectrum = head.stft(out)
+    size = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-8)
+    parts["mag_out"], parts["phase_out"] = spectrum_loss(size.log(), spectrum / size, audio)
+    # The slice's ends lack the context that the whole clip would give.
+    out, audio = (x[:, EDGE * HOP : -EDGE * HOP] for x in (out, audio))
+    parts["stft"], parts["mel"] = spectral(out, audio)
+    loss = loss + args.spectrum * (parts["mag_out"] + parts["phase_out"]) + args.stft * parts["stft"] + 2 * parts["mel"]
+    if "judge" in juries:
+        opinion, said = juries["judge"].weigh(audio, out, done)
+        parts.update(said)
+        loss = loss + args.gan * opinion
+    return loss, parts
+
+
 def train(args: argparse.Namespace) -> None:
     peers = Peers(args.work, args.meet)
     seed_all(int(time.time()) + peers.rank)
     voice = Voice(args, np.random.default_rng(int(time.time()) + peers.rank))
-    dev, vocos = voice.dev, voice.vocos
-    spectral = SpectralLoss().to(dev)
+    spectral = SpectralLoss().to(voice.dev)
     juries: Dict[str, Jury] = {}
     if args.gan:
-        juries["judge"] = Jury(Discriminators(), dev, voice.state.get("judge"), args.look_on)
+        juries["judge"] = Jury(judges_of_waveforms(), voice.dev, voice.state.get("judge"), args.look_on)
     if args.mel_gan:
-        juries["mel_judge"] = Jury(MelDiscriminators(), dev, voice.state.get("mel_judge"), args.look_on)
+        juries["mel_judge"] = Jury(judges_of_mels(), voice.dev, voice.state.get("mel_judge"), args.look_on)
     params = voice.parameters()
     optimizers = optimizers_of(voice.modules, args.lr, args.muon)
     shared = params + [p for jury in juries.values() for p in jury.judges.parameters()]
     log = Log(args.work / "log" / ("polish.jsonl" if args.polish else "vocoder.jsonl"))
-    sums: Dict[str, float] = {}
     began, start = time.time(), voice.step
 
     def spent() -> float:
@@ -132,44 +163,13 @@ def train(args: argparse.Namespace) -> None:
                 break
         for optimizer, peak in zip(optimizers, (args.lr, args.muon)):
             optimizer.param_groups[0]["lr"] = peak * cosine(done, 0.02)
-        mel, audio, real_mel = next(voice.batches)
-        with autocast(dev):
-            features = vocos.backbone(mel)
-        log_mag, phase = vocos.head.polar(features.float())
-        parts = {"mel_in": (mel - real_mel).abs().mean()}
-        parts["mag"], parts["phase"] = spectrum_loss(log_mag, torch.polar(torch.ones_like(phase), phase), audio)
-        loss = args.mel * parts["mel_in"] + args.spectrum * (parts["mag"] + parts["phase"])
-        if args.stft or args.gan:
-            out = vocos.head.wave(log_mag, phase)
-            spectrum = vocos.head.stft(out)
-            size = torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-8)
-            parts["mag_out"], parts["phase_out"] = spectrum_loss(size.log(), spectrum / size, audio)
-            # The slice's ends lack the context that the whole clip would give.
-            out, audio = (x[:, EDGE * HOP : -EDGE * HOP] for x in (out, audio))
-            parts["stft"], parts["mel"] = spectral(out, audio)
-            loss = loss + args.spectrum * (parts["mag_out"] + parts["phase_out"])
-            loss = loss + args.stft * parts["stft"] + 2 * parts["mel"]
-        if args.gan:
-            opinion, said = juries["judge"].weigh(audio, out, done)
-            parts.update(said)
-            loss = loss + args.gan * opinion
-        if args.mel_gan:
-            opinion, said = juries["mel_judge"].weigh(real_mel, mel, done, "mel_")
-            parts.update(said)
-            loss = loss + args.mel_gan * opinion
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(params, 5.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        loss, parts = distance(voice, spectral, juries, args, done)
+        descend(loss, params, optimizers, 5.0)
         for average in voice.averages:
             average.update()
-        for k, v in parts.items():
-            sums[k] = sums.get(k, 0.0) + v.item()
+        log.add(parts)
         if (step + 1) % 25 == 0 and not peers.rank:
-            log.write(step=step + 1, min=spent() / 60, **{k: v / 25 for k, v in sums.items()})
-            sums.clear()
+            log.write(step=step + 1, min=spent() / 60, **log.means())
         if (step + 1) % 100 == 0 and not peers.rank:
             voice.save(step + 1, spent(), juries)
     if not peers.rank:
@@ -196,7 +196,10 @@ def main() -> None:
     )
     parser.add_argument("--meet", type=int, default=5, help="steps between the ranks' averages (RANK, WORLD)")
     parser.add_argument("--fresh", action="store_true", help="restart the schedule from the averaged weights")
-    train(parser.parse_args())
+    args = parser.parse_args()
+    if args.mel_gan and not args.polish:
+        parser.error("--mel-gan judges Decoder's mels, which only --polish makes")
+    train(args)
 
 
 if __name__ == "__main__":

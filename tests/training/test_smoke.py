@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, List
 
@@ -52,7 +53,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import codec, compose, decoder, export, gpt, restore, vocoder
+    from training import codec, compose, decoder, export, gpt, mix, restore, vocoder
 
     common = ("--work", str(work))
     _run(monkeypatch, compose, *common, "--count", "4")
@@ -62,7 +63,9 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     small = ("--steps", "2", "--batch", "2", "--frames", "24")
     _run(monkeypatch, vocoder, *common, *small, "--stft", "0")
     _run(monkeypatch, decoder, *common, *small, "--look-on", "1")
+    shutil.copy(work / "ckpt" / "polish.pt", work / "before.pt")
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
+    _run(monkeypatch, mix, *common, "--other", str(work / "before.pt"))
     _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     _run(monkeypatch, export, *common)
 
@@ -96,8 +99,6 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
         assert all(np.isfinite(v).all() for v in tensors.values())
 
     # What a converted model holds is enough to go on: what is restored from it converts to the same weights.
-    import shutil
-
     import onnx
 
     from chattts_onnx.convert.package import convert

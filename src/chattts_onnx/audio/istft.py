@@ -8,17 +8,24 @@ path and cannot differ.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 ComplexArray = npt.NDArray[np.complex64]
 
+NO_WEIGHT = np.float32(1e-11)
+"""In place of a sum of squared windows that is zero: only at the outermost samples, where a Hann window is."""
 
+
+@lru_cache(maxsize=4)
 def hann_window(length: int) -> FloatArray:
-    """The periodic Hann window (``0.5 - 0.5 cos(2 pi n / length)``), float32 [length]."""
+    """The periodic Hann window (``0.5 - 0.5 cos(2 pi n / length)``), float32 [length], made once and read-only."""
     phase = 2.0 * np.pi * np.arange(length) / length
     window: FloatArray = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    window.flags.writeable = False
     return window
 
 
@@ -85,6 +92,5 @@ class InverseSTFT:
     def _emit(self, total: FloatArray, weight: FloatArray) -> FloatArray:
         skipped = min(self._skip, len(total))
         self._skip -= skipped
-        # The weight is zero only where the trimmed ends were; a Hann window starts with an exact zero.
-        samples: FloatArray = total[skipped:] / np.maximum(weight[skipped:], np.float32(1e-11))
+        samples: FloatArray = total[skipped:] / np.maximum(weight[skipped:], NO_WEIGHT)
         return samples

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from chattts_onnx.audio.istft import ComplexArray, FloatArray, add_overlapping, hann_window, in_blocks
+from chattts_onnx.audio.istft import NO_WEIGHT, ComplexArray, FloatArray, add_overlapping, hann_window, in_blocks
 
 MOMENTUM = 0.9
 """How far a round goes beyond where it came from (alpha of the paper, whose best values are around 1)."""
-_NO_WEIGHT = np.float32(1e-11)
-"""Sum of squared windows at the outermost samples, where a Hann window is zero."""
 _SILENCE = np.float32(1e-8)
 """Power below which a bin has no phase of its own."""
 
@@ -33,7 +31,7 @@ def consistent_phase(spectrum: ComplexArray, n_fft: int, hop_length: int, rounds
         return spectrum
     window, frames = hann_window(n_fft), len(spectrum)
     weight = _signal(np.broadcast_to(np.square(window), (frames, n_fft)), hop_length)
-    weight = np.maximum(weight, _NO_WEIGHT)
+    weight = np.maximum(weight, NO_WEIGHT)
     magnitude = np.abs(spectrum)
     before = spectrum[:0]
     for _ in range(rounds):
