@@ -64,10 +64,13 @@ def main() -> None:
     draw(
         "evaluate", [("errors through whisper-base", [(k, column(heard, "step", k)) for k in ("zh", "en")], "GPT step")]
     )
-    vocoder, polish = list(read_lines(log / "vocoder.jsonl")), list(read_lines(log / "polish.jsonl"))
+    vocoder, decoder, polish = (list(read_lines(log / f"{name}.jsonl")) for name in ("vocoder", "decoder", "polish"))
     panels = [
         ("Vocos on real mels", [(k, column(vocoder, "step", k)) for k in ("stft", "mel", "mag", "phase")], "step")
     ]
+    if decoder:
+        lines = [(k, column(decoder, "step", k)) for k in ("mel", "liveliness", "d", "adv", "feat")]
+        panels.append(("Decoder and a judge of mels", lines, "step"))
     if polish:
         panels.append(
             (
