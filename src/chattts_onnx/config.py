@@ -11,11 +11,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Type, TypeVar
+from typing import Any, Dict, Mapping, Optional, Type, TypeVar
 
 from chattts_onnx.errors import ModelFormatError, ModelNotFoundError
 
 FORMAT_VERSION = 1
+_PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+"""By annotation: what JSON may hold for a field."""
 MANIFEST_NAME = "manifest.json"
 
 _T = TypeVar("_T")
@@ -156,7 +158,9 @@ class Manifest:
             data["files"] = {name: _from_dict(FileEntry, entry) for name, entry in data["files"].items()}
             return _from_dict(cls, data)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ModelFormatError(f"{path} is incomplete ({error}): convert or pull the model again") from None
+            raise ModelFormatError(
+                f"{path} is incomplete or damaged ({error}): convert or pull the model again"
+            ) from None
 
     def path(self, directory: Path, role: str) -> Path:
         """The file of graph ``role``; a manifest cannot point outside its directory.
@@ -222,6 +226,19 @@ def sha256_of(path: Path) -> str:
 
 
 def _from_dict(kind: Type[_T], data: Mapping[str, Any]) -> _T:
-    known: Tuple[str, ...] = tuple(f.name for f in fields(kind))  # type: ignore[arg-type]
-    values: Dict[str, Any] = {name: data[name] for name in known if name in data}
+    """The dataclass ``kind`` of the fields that ``data`` has.
+
+    Raises:
+        TypeError: a field is missing, or a plain one holds something else; a number below 0 is something else.
+    """
+    values: Dict[str, Any] = {}
+    for one in fields(kind):  # type: ignore[arg-type]
+        if one.name not in data:
+            continue
+        value = values[one.name] = data[one.name]
+        plain = _PLAIN.get(str(one.type))
+        if plain and (not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain)):
+            raise TypeError(f"{one.name} is {value!r} where {one.type} belongs")
+        if isinstance(value, (int, float)) and value < 0:
+            raise TypeError(f"{one.name} is {value!r} where no number below 0 belongs")
     return kind(**values)

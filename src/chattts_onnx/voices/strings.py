@@ -59,11 +59,14 @@ def b14_decode(text: str) -> bytes:
     if text and _TAIL < ord(text[-1]) <= _TAIL + 6:
         remainder = ord(text[-1]) - _TAIL
         text = text[:-1]
-    if len(text) % 4 != _CHARACTERS[remainder] % 4 or (remainder and not text):
-        raise VoiceFormatError("the voice string has the wrong length: copy all of it, to the last character")
     values = [ord(character) - _FIRST for character in text]
     if any(not 0 <= value <= _LAST - _FIRST for value in values):
-        raise VoiceFormatError("the voice string has characters that none has: copy it again without changes")
+        raise VoiceFormatError(
+            "the voice string has characters that none has: copy it again without changes, or give a file of a known "
+            "format (.json, .pt, .csv, .txt or .spkv1.json)"
+        )
+    if len(text) % 4 != _CHARACTERS[remainder] % 4 or (remainder and not text):
+        raise VoiceFormatError("the voice string has the wrong length: copy all of it, to the last character")
     values.extend([0] * (-len(values) % 4))
     groups = (
         (values[index] << 42 | values[index + 1] << 28 | values[index + 2] << 14 | values[index + 3]).to_bytes(7, "big")
