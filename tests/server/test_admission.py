@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -39,7 +40,7 @@ async def test_first_come_first_served():
 
 
 async def test_full_is_refused_with_a_date():
-    admission = Admission(1, 1, 100)
+    admission = Admission(1, 1, 200)
     admission.observe(1.0, 5.0)
     release = asyncio.Event()
     tasks = holding(admission, release, 30.0, 30.0)
@@ -47,7 +48,7 @@ async def test_full_is_refused_with_a_date():
     with pytest.raises(QueueFullError) as caught:
         async with admission.slot(1.0):
             pass
-    # 60 s of speech are owed, each takes 1.4 s of work: more than the minute that is ever told.
+    # 60 s of speech are owed, each takes 3 s of work: more than the minute that is ever told.
     assert caught.value.body.headers["retry-after"] == "60"
     release.set()
     await asyncio.gather(*tasks)
@@ -90,6 +91,45 @@ async def test_the_first_wave_is_judged_by_a_lone_request():
     release.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(result, QueueFullError) for result in results) == 24
+
+
+async def test_who_turns_out_to_wait_in_vain_is_told_before_the_time_is_over(monkeypatch):
+    monkeypatch.setattr("chattts_onnx.server.admission._REVIEW_SECONDS", 0.01)
+    admission = Admission(2, 100, 2.0)
+    admission.assume(0.1)
+    release = asyncio.Event()
+    tasks = holding(admission, release, *[1.0] * 10)
+    began = time.monotonic()
+    await asyncio.sleep(0)
+    assert (admission.running, admission.waiting) == (2, 8)
+    # Each was expected to take 0.1 s; both have run longer, so that most of the others cannot begin within 2 s.
+    while admission.waiting > 2:
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - began < 1.9
+    release.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [result for result in results if result is not None]
+    assert [type(result) for result in refused] == [QueueFullError] * 6
+    assert results[:4] == [None] * 4  # those before them keep their turn
+    assert admission.running == admission.waiting == 0
+
+
+async def test_one_slow_reader_is_no_slow_server(monkeypatch):
+    monkeypatch.setattr("chattts_onnx.server.admission._REVIEW_SECONDS", 0.01)
+    admission = Admission(3, 100, 1.0)
+    admission.assume(0.01)
+    release = asyncio.Event()
+    (stuck,) = holding(admission, release, 0.01)
+    await asyncio.sleep(0.5)  # 50 seconds of work for a second of speech, it seems
+
+    async def quick():
+        async with admission.slot(1.0):
+            await asyncio.sleep(0.01)
+        admission.observe(1.0, 0.01)
+
+    await asyncio.gather(*[quick() for _ in range(30)])
+    release.set()
+    await stuck
 
 
 async def test_waiting_has_an_end():

@@ -1,9 +1,9 @@
 """Bounded admission: so many requests run, so many wait, the rest is refused at once.
 
 A queue without a bound turns overload into timeouts for everybody; a refusal with a date to come back is kinder. So is
-one for those whose turn would not come before their time to wait is over. The wait is first come, first served, and a
-slot passes straight from the one who leaves to the one who waited longest, so that nobody who arrives later slips in
-between.
+one for those whose turn would not come before their time to wait is over: at the door, and while they wait, as soon as
+what runs turns out slower than was thought. The wait is first come, first served, and a slot passes straight from the
+one who leaves to the one who waited longest, so that nobody who arrives later slips in between.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import time
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import AsyncIterator, Deque, List, Optional
+from statistics import median
+from typing import AsyncIterator, Deque, List, Optional, Tuple
 
 from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutError
 from chattts_onnx.server.time_limit import TimeLimit, TimeLimitExceededError
@@ -24,7 +25,13 @@ MAX_RETRY_AFTER = 60
 _MEMORY = 10
 """Requests over which the speed is averaged."""
 _CAUTION = 2.0
-"""While fewer requests have been answered than there are slots, a wait is taken to be so much longer than it looks."""
+"""While fewer requests have been answered than there are slots, a wait must be so much shorter than there is time."""
+_OVERRUN = 0.25
+"""Who has run longer than was expected is taken to run this part of that time longer again."""
+_MARGIN = 1.15
+"""And so much shorter afterwards, at the door and for what is left of it later."""
+_REVIEW_SECONDS = 0.5
+"""How often those who wait are looked at again."""
 
 
 @dataclass(eq=False)
@@ -32,6 +39,8 @@ class _Place:
     """One request that was let in."""
 
     audio_seconds: float
+    deadline: float = 0.0
+    """`time.monotonic` when its time to wait is over."""
     handed_over: Optional[asyncio.Future[None]] = None
     """Set while it waits."""
     started: float = 0.0
@@ -49,6 +58,7 @@ class Admission:
         self._waiting: Deque[_Place] = deque()
         self._real_time_factor = 1.0
         self._answered = 0
+        self._review: Optional[asyncio.TimerHandle] = None
 
     @property
     def running(self) -> int:
@@ -65,7 +75,9 @@ class Admission:
         """Whether the next request would be refused."""
         if self.running < self.slots and not self._waiting:
             return False
-        return self.waiting >= self.queue or self.expected_wait() > self.timeout
+        # A server that has just started has seen little, and the first wave is let in on that alone.
+        doubt = _CAUTION if self._answered < self.slots else _MARGIN
+        return self.waiting >= self.queue or self.expected_wait() * doubt > self.timeout
 
     def retry_after(self) -> int:
         """Whole seconds until a slot is likely to be free: audio owed, times the speed seen, over the slots."""
@@ -73,17 +85,27 @@ class Admission:
         return max(1, min(MAX_RETRY_AFTER, math.ceil(owed * self._real_time_factor / self.slots)))
 
     def expected_wait(self) -> float:
-        """Seconds that a request of now would wait, if each takes what its length and the speed seen let expect.
-
-        A server that has just started has seen little, and the first wave is let in on that alone: it is cautious.
-        """
-        now, factor = time.monotonic(), self._real_time_factor
-        ends = [max(0.0, p.audio_seconds * factor - (now - p.started)) for p in self._running]
-        ends += [0.0] * (self.slots - len(ends))
-        heapq.heapify(ends)
+        """Seconds that a request of now would wait, if each takes what its length and the speed seen let expect."""
+        factor, ends = self._ends()
         for place in self._waiting:
             heapq.heapreplace(ends, ends[0] + place.audio_seconds * factor)
-        return ends[0] * (_CAUTION if self._answered < self.slots else 1.0)
+        return ends[0]
+
+    def _ends(self) -> Tuple[float, List[float]]:
+        """Seconds of work for a second of speech, and a heap of the seconds until each slot is free.
+
+        What still runs tells something too: if most took more than was expected so far, all will. Most, since one may
+        be held up by a slow reader.
+        """
+        now = time.monotonic()
+        so_far = [(now - p.started) / p.audio_seconds for p in self._running if p.audio_seconds > 0]
+        factor = max(self._real_time_factor, median(so_far) if so_far else 0.0)
+        ends = [0.0] * (self.slots - len(self._running))
+        for place in self._running:
+            spent, whole = now - place.started, place.audio_seconds * factor
+            ends.append(whole - spent if spent < whole else _OVERRUN * spent)
+        heapq.heapify(ends)
+        return factor, ends
 
     def assume(self, real_time_factor: float) -> None:
         """Begin with the speed of a lone request: a batch in all slots is taken to halve what one after another takes.
@@ -124,18 +146,37 @@ class Admission:
             self._start(place)
             return
         place.handed_over = asyncio.get_running_loop().create_future()
+        place.deadline = time.monotonic() + self.timeout
         self._waiting.append(place)
+        self._review_later()
         try:
             with TimeLimit(self.timeout):
                 await place.handed_over
         except BaseException as error:
             if place in self._waiting:
                 self._waiting.remove(place)
-            else:  # the slot was handed over in the same turn of the loop that gave up on it
+            elif place in self._running:  # the slot was handed over in the same turn of the loop that gave up on it
                 self._release(place)
             if isinstance(error, TimeLimitExceededError):
                 raise QueueTimeoutError(self.timeout, self.retry_after()) from None
             raise
+
+    def _review_later(self) -> None:
+        if self._review is None and self._waiting:
+            self._review = asyncio.get_running_loop().call_later(_REVIEW_SECONDS, self._give_up_the_hopeless)
+
+    def _give_up_the_hopeless(self) -> None:
+        """Refuse those whose turn will not come in time now rather than then; whoever is behind them moves up."""
+        self._review = None
+        now = time.monotonic()
+        factor, ends = self._ends()
+        for place in list(self._waiting):
+            if now + _MARGIN * ends[0] <= place.deadline:
+                heapq.heapreplace(ends, ends[0] + place.audio_seconds * factor)
+            elif place.handed_over is not None and not place.handed_over.done():
+                self._waiting.remove(place)
+                place.handed_over.set_exception(QueueFullError(self.waiting, self.retry_after()))
+        self._review_later()
 
     def _start(self, place: _Place) -> None:
         place.started = time.monotonic()
