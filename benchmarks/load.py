@@ -197,9 +197,9 @@ def wait_ready(url: str, seconds: float = 120.0) -> None:
         try:
             with urllib.request.urlopen(url + "/readyz", timeout=5):  # noqa: S310 - the operator's own address
                 return
-        except OSError:
+        except OSError as error:
             if time.monotonic() > until:
-                raise
+                raise SystemExit(f"{url} is not ready after {seconds:g} s ({error}): is `chattts serve` running?") from None
             time.sleep(0.2)
 
 
