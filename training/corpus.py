@@ -1,8 +1,8 @@
 """Make the corpus: `python -m training.corpus --work DIR [--processes 2] [--hours 3.2] [--packs DIR]`.
 
-Writes the job lists, runs the teachers over them (one process a core, each resumable), then joins
-clips for pauses and length. Kokoro runs at about 0.36 of real time on an AVX512 core, hibari at
-0.02; --hours caps what Kokoro makes in Mandarin.
+Writes the job lists, runs the teachers over them (one process a core, each resumable), then joins clips for pauses and
+length. Kokoro runs at 0.36 to 0.6 of real time on an AVX512 core, hibari at 0.02; --hours caps what Kokoro makes in
+Mandarin. Run again with another --seed, it adds other words, and the same sentences by other voices, to what is there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .prompts import jobs
 SECONDS_A_JOB = 3.3  # measured mean length of a Mandarin clip
 
 
-def run(args: argparse.Namespace, name: str, processes: int) -> None:
+def run(args: argparse.Namespace, jobs_path: Path, processes: int) -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     base = [
         sys.executable,
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, name: str, processes: int) -> None:
         "--work",
         str(args.work),
         "--jobs",
-        str(args.work / f"jobs_{name}.jsonl"),
+        str(jobs_path),
     ]
     if args.packs:
         base += ["--packs", str(args.packs)]
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, name: str, processes: int) -> None:
         for i in range(processes)
     ]
     if any(w.wait() for w in workers):
-        raise SystemExit(f"a teacher process for {name} failed")
+        raise SystemExit(f"a teacher process for {jobs_path.name} failed")
 
 
 def main() -> None:
@@ -52,13 +52,14 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     lists = None
     for name in ("heart", "en", "zh"):
-        path = args.work / f"jobs_{name}.jsonl"
+        path = args.work / f"jobs_{name}{args.seed}.jsonl"
         if not path.exists():
             lists = lists or jobs(args.seed)
             rows = lists[name][: int(args.hours * 3600 / SECONDS_A_JOB)] if name == "zh" else lists[name]
             path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-        run(args, name, 1 if name == "heart" else args.processes)
+        run(args, path, 1 if name == "heart" else args.processes)
     compose = [sys.executable, "-m", "training.compose", "--work", str(args.work), "--count", str(args.composed)]
+    compose += ["--seed", str(args.seed)]
     raise SystemExit(subprocess.call(compose))  # noqa: S603 - our own module
 
 

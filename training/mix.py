@@ -1,8 +1,8 @@
-"""The mean of two polished checkpoints: `python -m training.mix --work DIR --other FILE.pt [--share 0.5]`.
+"""The mean of two checkpoints: `python -m training.mix --work DIR --other FILE.pt [--stage gpt] [--share 0.5]`.
 
 Fine-tuning moves a network along a nearly straight valley, and a point between its ends has most of both (Wortsman et
-al., "Robust fine-tuning of zero-shot models", CVPR 2022): here of what sounds natural and of what is understood. Writes
-DIR/ckpt/polish.pt.
+al., "Robust fine-tuning of zero-shot models", CVPR 2022): of what sounds natural and of what is understood, of the
+speech learnt before and of that learnt now. Writes DIR/ckpt/polish.pt, or gpt.pt.
 """
 
 from __future__ import annotations
@@ -23,13 +23,18 @@ def mixed(ours: Dict[str, Tensor], others: Dict[str, Tensor], share: float) -> D
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".mini"))
-    parser.add_argument("--other", type=Path, required=True, help="an earlier polish.pt of the same widths")
+    parser.add_argument("--other", type=Path, required=True, help="an earlier checkpoint of that stage, same widths")
+    parser.add_argument("--stage", choices=("gpt", "polish"), default="polish")
     parser.add_argument("--share", type=float, default=0.5, help="of the other")
     args = parser.parse_args()
-    path = args.work / "ckpt" / "polish.pt"
+    path = args.work / "ckpt" / f"{args.stage}.pt"
     state, other = load_state(path), load_state(args.other)
-    vocos, decoder = (mixed(state[name], other[name], args.share) for name in ("ema", "ema_decoder"))
-    save(path, model=vocos, ema=vocos, decoder=decoder, ema_decoder=decoder, step=0, spent=0.0,
+    mean = mixed(state["ema"], other["ema"], args.share)
+    if args.stage == "gpt":
+        save(path, model=mean, ema=mean, step=state["step"], spent=0.0)
+        return
+    decoder = mixed(state["ema_decoder"], other["ema_decoder"], args.share)
+    save(path, model=mean, ema=mean, decoder=decoder, ema_decoder=decoder, step=0, spent=0.0,
          mel_judge=state.get("mel_judge"))  # fmt: skip
 
 

@@ -149,7 +149,7 @@ def jobs(seed: int) -> Dict[str, List[Dict[str, Any]]]:
     shuffled = rng.sample(en_words, len(en_words))
     common = en_words[150:3000]
     mandarin_texts = list(_joined(chinese, "", [1, 1, 1, 2], rng))
-    mandarin_texts += _strings(zh_words, ["，", "，", "", "、"], "。。。？！", [1, 2, 3, 4, 5], 600, rng)
+    mandarin_texts += _strings(zh_words, ["，", "，", "", "、"], "。。。？！", [1, 2, 3, 4, 5, 6], 1500, rng)
     for _ in range(160):
         carrier = rng.choice(CARRIERS)
         mandarin_texts.append(carrier.format(*(" ".join(rng.sample(common, rng.choice([1, 1, 2]))) for _ in range(2))))
@@ -168,6 +168,6 @@ def jobs(seed: int) -> Dict[str, List[Dict[str, Any]]]:
             spans = mapper.spans(text)
             if 2 <= sum(len(s) for _, s in spans) <= 380:
                 voice = HIBARI_VOICE if name == "heart" else rng.choice(VOICE_MIX)
-                job = {"id": f"{prefix}{len(out[name]):05d}", "lang": "zh" if name == "zh" else "en", "voice": voice}
-                out[name].append({**job, "speed": rng.choice(SPEEDS), "text": text, "spans": spans})
+                job = {"id": f"{prefix}{seed}-{len(out[name]):05d}", "lang": "zh" if name == "zh" else "en"}
+                out[name].append({**job, "voice": voice, "speed": rng.choice(SPEEDS), "text": text, "spans": spans})
     return out

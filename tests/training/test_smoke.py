@@ -67,6 +67,8 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, mix, *common, "--other", str(work / "before.pt"))
     _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
+    shutil.copy(work / "ckpt" / "gpt.pt", work / "before_gpt.pt")
+    _run(monkeypatch, mix, *common, "--stage", "gpt", "--other", str(work / "before_gpt.pt"), "--share", "0.25")
     _run(monkeypatch, export, *common)
 
     assets = work / "export" / "asset"
