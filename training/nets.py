@@ -19,7 +19,7 @@ from chattts_onnx.audio.phase import MOMENTUM
 RATE, HOP, N_FFT, MELS = 24000, 384, 1536, 100
 CODES, BOOKS, LEVELS, GROUPS, RESIDUALS = 625, 4, 5, 2, 2
 EOS = CODES
-PHASE_ROUNDS = 4
+PHASE_ROUNDS = 3
 """After Vocos: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
 
 
