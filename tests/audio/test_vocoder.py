@@ -127,7 +127,7 @@ def test_stream_is_linear_in_length(vocoder: Vocoder, hidden: np.ndarray, monkey
         return sum(work)
 
     assert cost(1200) < 2.2 * cost(600)
-    assert max(work) < 96 + 3 * vocoder.exact_lookahead_tokens
+    assert max(work) < 48 + 3 * vocoder.exact_lookahead_tokens
 
 
 def test_short_lookahead_is_close_and_without_clicks(

@@ -86,7 +86,7 @@ class Vocoder:
         *,
         first_lookahead_tokens: int = 8,
         first_chunk_tokens: int = 2,
-        max_chunk_tokens: int = 96,
+        max_chunk_tokens: int = 48,
     ) -> VocoderStream:
         """Decode an utterance while it is being made.
 
