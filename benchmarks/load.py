@@ -199,7 +199,7 @@ def wait_ready(url: str, seconds: float = 120.0) -> None:
                 return
         except OSError as error:
             if time.monotonic() > until:
-                raise SystemExit(f"{url} is not ready after {seconds:g} s ({error}): is `chattts serve` running?") from None
+                raise SystemExit(f"{url} is not ready after {seconds:g} s: {error}; is `chattts serve` up?") from None
             time.sleep(0.2)
 
 

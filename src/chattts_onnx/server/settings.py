@@ -47,7 +47,7 @@ class ServerSettings:
     queue: Optional[int] = None
     """Requests that may wait for a slot; further ones are refused with 429. None: the engine's max_queue."""
     queue_timeout: float = 30.0
-    """Seconds a request may wait for a slot (then 503); one that would wait longer is refused (429) as soon as that is seen."""
+    """Seconds a request may wait for a slot (then 503); who would wait longer is refused (429) once that is seen."""
     request_timeout: float = 600.0
     """Seconds a request may run (504 before its first byte, cut after it)."""
     write_timeout: float = 60.0
