@@ -113,9 +113,10 @@ async def test_who_turns_out_to_wait_in_vain_is_told_before_the_time_is_over(mon
     assert admission.running == admission.waiting == 0
 
 
-async def test_one_slow_reader_is_no_slow_server(monkeypatch):
+@pytest.mark.parametrize("slots", [2, 3])
+async def test_one_slow_reader_is_no_slow_server(monkeypatch, slots):
     monkeypatch.setattr("chattts_onnx.server.admission._REVIEW_SECONDS", 0.01)
-    admission = Admission(3, 100, 1.0)
+    admission = Admission(slots, 100, 1.0)
     admission.assume(0.01)
     release = asyncio.Event()
     (stuck,) = holding(admission, release, 0.01)

@@ -53,6 +53,8 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.tools import load_state
+
     from training import codec, compose, decoder, export, gpt, mix, restore, vocoder
 
     common = ("--work", str(work))
@@ -66,9 +68,15 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     shutil.copy(work / "ckpt" / "polish.pt", work / "before.pt")
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, mix, *common, "--other", str(work / "before.pt"))
-    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
     shutil.copy(work / "ckpt" / "gpt.pt", work / "before_gpt.pt")
+    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
+    before, after = (load_state(path)["ema"] for path in (work / "before_gpt.pt", work / "ckpt" / "gpt.pt"))
     _run(monkeypatch, mix, *common, "--stage", "gpt", "--other", str(work / "before_gpt.pt"), "--share", "0.25")
+    mean, moved = load_state(work / "ckpt" / "gpt.pt")["ema"], 0.0
+    for name in (n for n, value in mean.items() if value.is_floating_point()):
+        moved = max(moved, (after[name] - before[name]).abs().max().item())
+        assert torch.allclose(mean[name], 0.75 * after[name] + 0.25 * before[name], atol=1e-6), name
+    assert moved > 1e-5
     _run(monkeypatch, export, *common)
 
     assets = work / "export" / "asset"

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 from typing import AsyncIterator, Deque, List, Optional, Tuple
 
 from chattts_onnx.server.error_responses import QueueFullError, QueueTimeoutError
@@ -95,11 +95,11 @@ class Admission:
         """Seconds of work for a second of speech, and a heap of the seconds until each slot is free.
 
         What still runs tells something too: if most took more than was expected so far, all will. Most, since one may
-        be held up by a slow reader.
+        be held up by a slow reader: of two, both.
         """
         now = time.monotonic()
         so_far = [(now - p.started) / p.audio_seconds for p in self._running if p.audio_seconds > 0]
-        factor = max(self._real_time_factor, median(so_far) if so_far else 0.0)
+        factor = max(self._real_time_factor, median_low(so_far) if so_far else 0.0)
         ends = [0.0] * (self.slots - len(self._running))
         for place in self._running:
             spent, whole = now - place.started, place.audio_seconds * factor
