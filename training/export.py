@@ -21,7 +21,7 @@ from . import codec
 from .gpt import VOICES, load_model
 from .gpt_data import phonemes
 from .gpt_model import GPT
-from .nets import BOOKS, HOP, N_FFT, PHASE_ROUNDS, RATE, MelSpectrogram
+from .nets import BOOKS, HOP, N_FFT, RATE, SHIPPED_PHASE_ROUNDS, MelSpectrogram
 from .teacher import BLENDS
 from .vocoder import load_vocos
 
@@ -93,7 +93,7 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
     (out / "model.json").write_text(json.dumps({
         "name": "mini", "sample_rate": RATE, "hop_length": HOP, "n_fft": N_FFT,
         "front_end": "phonemes", "default_voice": "heartbei", "refines": False, "continuity": "none",
-        "phase_rounds": PHASE_ROUNDS, "segment_seconds": 9.0, "context_seconds": 10.0,
+        "phase_rounds": SHIPPED_PHASE_ROUNDS, "segment_seconds": 9.0, "context_seconds": 10.0,
         "licence": "Apache-2.0",
         "source": f"trained by the project (training/README.md), {step} steps",
     }, indent=2) + "\n")  # fmt: skip

@@ -20,7 +20,9 @@ RATE, HOP, N_FFT, MELS = 24000, 384, 1536, 100
 CODES, BOOKS, LEVELS, GROUPS, RESIDUALS = 625, 4, 5, 2, 2
 EOS = CODES
 PHASE_ROUNDS = 3
-"""After Vocos: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
+"""After Vocos, while it learns: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
+SHIPPED_PHASE_ROUNDS = 8
+"""The same of the model that is exported. More rounds sound better, and each costs as much again in training."""
 
 
 def mel_filters(n_fft: int = N_FFT, mels: int = MELS, rate: int = RATE) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, Dict, Mapping, Optional, Type, TypeVar
 
 from chattts_onnx.errors import ModelFormatError, ModelNotFoundError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _PLAIN = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 """By annotation: what JSON may hold for a field."""
 MANIFEST_NAME = "manifest.json"

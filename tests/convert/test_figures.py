@@ -57,7 +57,7 @@ hidden, _ = model.step(np.ones((1, 100, 4), int), np.ones((1, 100), bool), speak
 for step in range(200):
     model.step(code, mask, speaker, [101 + step], cache)
 for frames in (64, 256, 512):
-    (mel,) = decoder.run(None, {"hidden": np.ones((1, frames // 2, 768), np.float32)})
+    (mel,) = decoder.run(["mel"], {"hidden": np.ones((1, frames // 2, 768), np.float32)})
     vocos.run(None, {"mel": mel})
 # Linux keeps the peak of a process across exec for ru_maxrss; VmHWM is this program's own.
 status = Path("/proc/self/status").read_text()
@@ -206,7 +206,7 @@ def test_whole_models(golden, tmp_path):
     for precision in RECIPES:
         directory = convert(golden.directory, tmp_path / precision, precision, calibration=tmp_path / "feeds.npz")
         hidden = LanguageModel(directory).decode(ids, mask, speaker, codes)["hidden"]
-        (mel,) = open_graph(directory, "decoder").run(None, {"hidden": arrays["plain_greedy_hidden"][:1]})
+        (mel,) = open_graph(directory, "decoder").run(["mel"], {"hidden": arrays["plain_greedy_hidden"][:1]})
         close = cosine(hidden, arrays["plain_greedy_hidden"][0]), cosine(mel, arrays["decoder_mel"])
         print(f"| {precision} | {close[0]:.5f} | {close[1]:.5f} |")
         assert min(close) > 0.9

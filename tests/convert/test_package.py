@@ -95,9 +95,10 @@ def test_inputs_and_outputs_are_the_contract(tiny_model):
     assert inputs == fixed + [f"past_{name}" for name in caches]
     assert outputs == ["hidden", "code_logits"] + [f"present_{name}" for name in caches]
     assert names("text_head") == (["hidden"], ["text_logits"])
-    assert names("decoder") == (["hidden"], ["mel"])
-    assert names("vocos") == (["mel"], ["real", "imag"])
-    assert names("dvae_decoder") == (["codes"], ["mel"])
+    history = ["past", "settled"]
+    assert names("decoder") == (["hidden", *history], ["mel", "present"])
+    assert names("vocos") == (["mel", *history], ["real", "imag", "present"])
+    assert names("dvae_decoder") == (["codes", *history], ["mel", "present"])
     assert (set(names("dvae_encoder")[0]), set(names("dvae_encoder")[1])) == ({"waveform"}, {"codes", "mel"})
 
 

@@ -98,15 +98,15 @@ def test_other_dims_convert(tmp_path):
         )
         assert hidden.shape == (2, 5, 192)
         assert logits.shape == (2, 4, 626)
-        (mel,) = open_graph(directory, "decoder").run(None, {"hidden": hidden})
+        (mel,) = open_graph(directory, "decoder").run(["mel"], {"hidden": hidden})
         assert mel.shape == (2, 100, 10)
-        real, imag = open_graph(directory, "vocos").run(None, {"mel": mel})
+        real, imag = open_graph(directory, "vocos").run(["real", "imag"], {"mel": mel})
         assert real.shape == imag.shape == (2, 10, 769)
         codes, mel = open_graph(directory, "dvae_encoder").run(["codes", "mel"], {"waveform": wave(2, 9000)})
         assert codes.shape == (2, (1 + 9000 // 384) // 2, 4)
         assert codes.min() >= 0
         assert codes.max() <= 624
-        (mel,) = open_graph(directory, "dvae_decoder").run(None, {"codes": codes})
+        (mel,) = open_graph(directory, "dvae_decoder").run(["mel"], {"codes": codes})
         assert np.all(np.isfinite(mel))
 
 

@@ -5,7 +5,8 @@ which a small Vocos is heard to do: the voice is rough. A few rounds of the fast
 Balazs and Sondergaard, "A fast Griffin-Lim algorithm", WASPAA 2013) to the waveform and back keep its magnitudes and
 let the phases settle; from phases that are nearly right, few rounds do what takes hundreds from noise
 (training/report.md has the figures). A frame after a round depends on the frames that it overlaps, so the rounds are
-one more layer with a known receptive field, and a stream treats them as that.
+one more layer with a known receptive field, and a stream treats them as that. A stream that begins soon knows little of
+the future at first, so every utterance, streamed or not, begins with few rounds and gets more as it goes on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from chattts_onnx.audio.istft import NO_WEIGHT, ComplexArray, FloatArray, add_ov
 
 MOMENTUM = 0.9
 """How far a round goes beyond where it came from (alpha of the paper, whose best values are around 1)."""
+_FIRST_ROUNDS = 1
+"""Rounds at the beginning of an utterance."""
+_FRAMES_A_ROUND = 8
+"""Frames after which there is one more, up to what the model says."""
 _SILENCE = np.float32(1e-8)
 """Power below which a bin has no phase of its own."""
 
@@ -25,8 +30,18 @@ def context_frames(n_fft: int, hop_length: int, rounds: int) -> int:
     return rounds * (-(-n_fft // hop_length) - 1)
 
 
-def consistent_phase(spectrum: ComplexArray, n_fft: int, hop_length: int, rounds: int) -> ComplexArray:
-    """The spectrum [F, n_fft/2+1] of centred frames with its magnitudes and with phases that agree better."""
+def consistent_phase(
+    spectrum: ComplexArray, n_fft: int, hop_length: int, rounds: int, first_frame: int = 0
+) -> ComplexArray:
+    """The spectrum [F, n_fft/2+1] of centred frames with its magnitudes and with phases that agree better.
+
+    Args:
+        spectrum: as Vocos says it, of an utterance or of a part of one.
+        n_fft: samples of a frame.
+        hop_length: samples from frame to frame.
+        rounds: most rounds of a frame.
+        first_frame: frames of the utterance before this part.
+    """
     if rounds == 0 or len(spectrum) == 0:
         return spectrum
     window, frames = hann_window(n_fft), len(spectrum)
@@ -34,7 +49,7 @@ def consistent_phase(spectrum: ComplexArray, n_fft: int, hop_length: int, rounds
     weight = np.maximum(weight, NO_WEIGHT)
     magnitude = np.abs(spectrum)
     before = spectrum[:0]
-    for _ in range(rounds):
+    for done in range(rounds):
         parts = np.fft.irfft(spectrum, n_fft, axis=1).astype(np.float32, copy=False) * window
         signal = _signal(parts, hop_length) / weight
         windows = np.lib.stride_tricks.sliding_window_view(signal, n_fft)[::hop_length][:frames]
@@ -43,7 +58,9 @@ def consistent_phase(spectrum: ComplexArray, n_fft: int, hop_length: int, rounds
             ahead = heard + np.float32(MOMENTUM) * (heard - before)
         before = heard
         power = np.square(ahead.real) + np.square(ahead.imag)
-        spectrum = ahead * (magnitude / np.sqrt(power + _SILENCE))
+        begin = max(0, (done - _FIRST_ROUNDS + 1) * _FRAMES_A_ROUND - first_frame)
+        after = ahead * (magnitude / np.sqrt(power + _SILENCE))
+        spectrum = np.concatenate((spectrum[:begin], after[begin:])) if begin else after
     return spectrum
 
 

@@ -1,40 +1,46 @@
-"""Windowed decoding with cached context: what a stream keeps between two chunks, and nothing more.
+"""Windowed decoding with remembered context: what a stream keeps between two chunks, and nothing more.
 
-Every spectral frame is made once, from a window that holds its context: mel frames that no later token can change are
-cached, the few after them are decoded again with the next chunk, and the inverse STFT carries its overlap. Time is
-linear in the length and memory constant. With the whole receptive field as look-ahead the result is the one-shot
-waveform; with less, the frames next to the edge of what is known are approximate, and because each is windowed and
-overlapped with its neighbours from another chunk, a join is a cross-fade and never a step.
+What has seen its whole look-ahead is settled: the graphs remember it layer by layer (`convert/history.py`), the
+rounds of phase as the spectrum before, and the inverse STFT as its overlap. What comes after it is decoded again with
+the next chunk. Time is linear in the length and memory constant. With the whole receptive field as look-ahead the result
+is the one-shot waveform; with less, the frames next to the edge of what is known are approximate, and because each is
+windowed and overlapped with its neighbours from another chunk, a join is a cross-fade and never a step.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
 from chattts_onnx.audio.istft import ComplexArray, InverseSTFT
+from chattts_onnx.audio.phase import consistent_phase, context_frames
 from chattts_onnx.config import AudioConfig
 
+AnyArray = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 
 _GROWTH = 1.5
 """Tokens waited for while a chunk plays, over the tokens in it: no gap at a real-time factor below 1 / 1.5."""
 _LOOKAHEAD_STEP_TOKENS = 1
-_REACH_TOKENS = 8
-"""Context to either side with which an approximate mel frame is final, at least."""
 
 
 @dataclass(frozen=True)
-class MelContext:
-    """A graph that turns tokens into mel frames, and how far each frame sees."""
+class Stage:
+    """A graph of convolutions that is run window after window."""
 
-    to_mel: Callable[[npt.NDArray[Any]], FloatArray]
-    """[n, width] to [n_mels, frames_per_token * n]."""
-    frames: int
-    """Mel frames to either side that one frame depends on."""
+    run: Callable[[AnyArray, Optional[FloatArray], int], Tuple[AnyArray, FloatArray]]
+    """(window, what the run before remembered, frames to remember now) to (result, what to remember)."""
+    context: int
+    """Frames to either side that one frame of the result depends on."""
+
+
+def exact_lookahead_tokens(config: AudioConfig, mel: Stage, spectrum: Stage) -> int:
+    """Tokens of future context with which a stream equals the one-shot waveform."""
+    frames = mel.context + spectrum.context + _phase_context(config)
+    return -(-frames // config.frames_per_token)
 
 
 class VocoderStream:
@@ -43,38 +49,35 @@ class VocoderStream:
     def __init__(
         self,
         config: AudioConfig,
-        mel: MelContext,
-        spectrum: Callable[[FloatArray], ComplexArray],
-        spectrum_context: int,
+        mel: Stage,
+        spectrum: Stage,
         *,
         lookahead_tokens: Optional[int],
         first_lookahead_tokens: int,
         first_chunk_tokens: int,
         max_chunk_tokens: int,
     ) -> None:
+        """Begin an utterance: ``mel`` makes tokens [n, width] a log-mel [n_mels, F], ``spectrum`` that [F, bins]."""
         per_token = config.frames_per_token
         self._per_token = per_token
+        self._config = config
         self._mel = mel
         self._spectrum = spectrum
-        self._spectrum_context = spectrum_context
-        exact = mel.frames + spectrum_context
-        self._full_lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens * per_token)
-        self._lookahead = self._full_lookahead
-        # Where sound does not wait for the whole future, a whole field of past gains nothing, and with it around every
-        # chunk the Decoder would make each frame of a stream several times.
-        self._reach = mel.frames
-        if lookahead_tokens is not None:
-            self._reach = min(mel.frames, max(self._full_lookahead, _REACH_TOKENS * per_token))
-            self._lookahead = min(self._full_lookahead, first_lookahead_tokens * per_token)
+        self._phase_context = _phase_context(config)
+        exact = exact_lookahead_tokens(config, mel, spectrum)
+        lookahead = exact if lookahead_tokens is None else min(exact, lookahead_tokens)
+        self._full_lookahead = lookahead * per_token
+        first = lookahead if lookahead_tokens is None else min(lookahead, first_lookahead_tokens)
+        self._lookahead = first * per_token
         self._chunk = max(1, first_chunk_tokens) * per_token
         self._max_chunk = max(first_chunk_tokens, max_chunk_tokens) * per_token
         self._istft = InverseSTFT(config.n_fft, config.hop_length)
-        self._pending: List[npt.NDArray[Any]] = []
-        self._tokens: Optional[npt.NDArray[Any]] = None
-        self._first_token = 0
+        self._tokens: List[AnyArray] = []
         self._token_count = 0
-        self._cached_mel: Optional[FloatArray] = None
-        self._cached_end = 0
+        self._mel_past: Optional[FloatArray] = None
+        self._spectrum_past: Optional[FloatArray] = None
+        self._settled: Optional[ComplexArray] = None
+        self._kept_frames = 0
         self._done_frames = 0
         self._finished = False
 
@@ -91,7 +94,7 @@ class VocoderStream:
         # One token at a time: where a chunk ends, and how much future it has seen, must not depend on how the tokens
         # arrived, or the same seed would give slightly different samples on a busier machine.
         for start in range(len(tokens)):
-            self._pending.append(np.array(tokens[start : start + 1]))  # the caller may reuse its buffer
+            self._tokens.append(np.array(tokens[start : start + 1]))  # the caller may reuse its buffer
             self._token_count += 1
             ready = self._per_token * self._token_count - self._lookahead
             if ready - self._done_frames >= self._chunk:
@@ -107,7 +110,8 @@ class VocoderStream:
         rest = [self._decode_to(total)] if total > self._done_frames else []
         rest.append(self._istft.finish())
         self._finished = True
-        self._tokens = self._cached_mel = None
+        self._tokens = []
+        self._mel_past = self._spectrum_past = self._settled = None
         return _joined(rest)
 
     def _plan(self) -> None:
@@ -118,40 +122,32 @@ class VocoderStream:
 
     def _decode_to(self, end: int) -> FloatArray:
         """Make the spectral frames [done, end) and return the samples that they complete."""
-        total = self._per_token * self._token_count
-        tokens = self._gather()
-        start = self._done_frames
-        mel_start = max(0, start - self._spectrum_context)
-        mel_end = min(total, end + self._spectrum_context)
-        # Cached frames are final; those behind them were decoded with too little future and are made again.
-        fresh_start = max(self._cached_end, mel_start)
-        first = max(0, (fresh_start - self._reach) // self._per_token)
-        last = min(self._token_count, -(-(mel_end + self._reach) // self._per_token))
-        offset = first * self._per_token
-        window = self._mel.to_mel(tokens[first - self._first_token : last - self._first_token])
-        mel = window[:, fresh_start - offset : mel_end - offset]
-        if self._cached_mel is not None and self._cached_end > mel_start:
-            mel = np.concatenate((self._cached_mel[:, mel_start - self._cached_end :], mel), axis=1)
-        samples = self._istft.push(self._spectrum(mel)[start - mel_start : end - mel_start])
-
-        keep_from = max(0, end - self._spectrum_context)
-        settled = min(mel_end, total if end == total else total - self._reach)
-        if settled > keep_from:
-            self._cached_mel = mel[:, keep_from - mel_start : settled - mel_start].copy()
-            self._cached_end = settled
-        else:
-            self._cached_mel = None
-            self._cached_end = keep_from
-        needed = max(0, (self._cached_end - self._reach) // self._per_token)
-        self._tokens = tokens[needed - self._first_token :].copy()
-        self._first_token = needed
+        start, per_token, config = self._kept_frames, self._per_token, self._config
+        total = per_token * self._token_count
+        # What has seen less than the whole look-ahead is made again, or its error would stay in the layers' memory.
+        keep = max(start, min(end, total - self._full_lookahead)) - start
+        tokens = self._tokens[0] if len(self._tokens) == 1 else np.concatenate(self._tokens)
+        phase_end = min(total, end + self._phase_context)
+        mel_end = min(total, phase_end + self._spectrum.context)
+        last = -(-(mel_end + self._mel.context - start) // per_token)
+        mel, self._mel_past = self._mel.run(tokens[:last], self._mel_past, keep)
+        spectrum, self._spectrum_past = self._spectrum.run(mel[:, : mel_end - start], self._spectrum_past, keep)
+        spectrum = spectrum[: phase_end - start]
+        if self._settled is not None:
+            spectrum = np.concatenate((self._settled, spectrum))
+            start -= len(self._settled)
+        kept = self._kept_frames + keep - start
+        self._settled = spectrum[max(0, kept - self._phase_context) : kept].copy()
+        spectrum = consistent_phase(spectrum, config.n_fft, config.hop_length, config.phase_rounds, first_frame=start)
+        samples = self._istft.push(spectrum[self._done_frames - start : end - start])
+        self._tokens = [tokens[keep // per_token :].copy()]
+        self._kept_frames += keep
         self._done_frames = end
         return samples
 
-    def _gather(self) -> npt.NDArray[Any]:
-        parts = self._pending if self._tokens is None else [self._tokens, *self._pending]
-        self._pending = []
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+def _phase_context(config: AudioConfig) -> int:
+    return context_frames(config.n_fft, config.hop_length, config.phase_rounds)
 
 
 def _joined(parts: List[FloatArray]) -> FloatArray:

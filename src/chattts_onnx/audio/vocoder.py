@@ -1,22 +1,21 @@
 """Hidden states (or codes) to waveform: the Decoder and Vocos graphs with the inverse STFT beside them.
 
 One shot and stream are one code path: `Vocoder.decode` is a `VocoderStream` with large windows. The networks are
-convolutional with a receptive field that the manifest states, so a window with that much context to both sides gives
-the very frames the whole utterance would give, and memory stays bounded whatever the length.
+convolutional with a receptive field that the manifest states: a window that knows the layers before it and that much of
+what comes after gives the very frames the whole utterance would give, and memory stays bounded whatever the length.
 """
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
 
 from chattts_onnx.audio.istft import ComplexArray
-from chattts_onnx.audio.phase import consistent_phase, context_frames
-from chattts_onnx.audio.stream import MelContext, VocoderStream
+from chattts_onnx.audio.stream import Stage, VocoderStream, exact_lookahead_tokens
 from chattts_onnx.config import AudioConfig, Manifest
 from chattts_onnx.errors import ModelFormatError
 from chattts_onnx.session import create_session
@@ -35,9 +34,8 @@ class Vocoder:
         self, config: AudioConfig, decoder: Any, vocos: Any, open_dvae_decoder: Optional[Callable[[], Any]] = None
     ) -> None:
         self.config = config
-        self._spectrum_context = config.vocos_context + context_frames(
-            config.n_fft, config.hop_length, config.phase_rounds
-        )
+        self._mel_of_hidden = Stage(self._run_decoder, config.decoder_context)
+        self._spectrum = Stage(self._run_vocos, config.vocos_context)
         self._decoder = decoder
         self._vocos = vocos
         self._open_dvae_decoder = open_dvae_decoder
@@ -62,8 +60,7 @@ class Vocoder:
     @property
     def exact_lookahead_tokens(self) -> int:
         """Tokens of future context with which a stream equals the one-shot waveform."""
-        frames = self.config.decoder_context + self._spectrum_context
-        return -(-frames // self.config.frames_per_token)
+        return exact_lookahead_tokens(self.config, self._mel_of_hidden, self._spectrum)
 
     def samples(self, tokens: int) -> int:
         """Samples that ``tokens`` decode steps give: ``hop * (frames - 1)``."""
@@ -71,14 +68,14 @@ class Vocoder:
 
     def decode(self, hidden: FloatArray) -> FloatArray:
         """Hidden states [n, H] to the waveform, float32 [hop * (2n - 1)] in the published dims, not clipped."""
-        return self._whole(MelContext(self._mel_of_hidden, self.config.decoder_context), hidden)
+        return self._whole(self._mel_of_hidden, hidden)
 
     def decode_codes(self, codes: IntArray) -> FloatArray:
         """Codes [n, Q] to the waveform through the DVAE decoder, as `decode`."""
         context = self.config.dvae_decoder_context
         if context <= 0:
             raise ModelFormatError("the manifest states no dvae_decoder_context: convert the model again")
-        return self._whole(MelContext(self._mel_of_codes, context), codes)
+        return self._whole(Stage(self._run_dvae_decoder, context), codes)
 
     def stream(
         self,
@@ -96,23 +93,23 @@ class Vocoder:
             first_lookahead_tokens: The first chunk waits for no more than this, so that speech begins sooner; the
                 look-ahead then grows to ``lookahead_tokens`` while the chunks before are being played.
             first_chunk_tokens: Tokens of sound in the first chunk.
-            max_chunk_tokens: Chunks grow by half up to this, so that the context decoded again with each stays cheap.
+            max_chunk_tokens: Chunks grow by half up to this: the look-ahead is decoded again with each.
         """
         return self._stream(
-            MelContext(self._mel_of_hidden, self.config.decoder_context),
+            self._mel_of_hidden,
             lookahead_tokens,
             first_lookahead_tokens,
             first_chunk_tokens,
             max_chunk_tokens,
         )
 
-    def _whole(self, mel: MelContext, tokens: npt.NDArray[Any]) -> FloatArray:
+    def _whole(self, mel: Stage, tokens: npt.NDArray[Any]) -> FloatArray:
         stream = self._stream(mel, None, 0, WINDOW_TOKENS, WINDOW_TOKENS)
         return np.concatenate((stream.push(tokens), stream.finish()))
 
     def _stream(
         self,
-        mel: MelContext,
+        mel: Stage,
         lookahead_tokens: Optional[int],
         first_lookahead_tokens: int,
         first_chunk_tokens: int,
@@ -122,30 +119,42 @@ class Vocoder:
             self.config,
             mel,
             self._spectrum,
-            self._spectrum_context,
             lookahead_tokens=lookahead_tokens,
             first_lookahead_tokens=first_lookahead_tokens,
             first_chunk_tokens=first_chunk_tokens,
             max_chunk_tokens=max_chunk_tokens,
         )
 
-    def _mel_of_hidden(self, hidden: npt.NDArray[Any]) -> FloatArray:
-        feed = {"hidden": np.ascontiguousarray(hidden[None], np.float32)}
-        mel: FloatArray = self._decoder.run(["mel"], feed)[0][0]
-        return mel
+    def _run_decoder(
+        self, hidden: npt.NDArray[Any], past: Optional[FloatArray], settled: int
+    ) -> Tuple[FloatArray, FloatArray]:
+        feed = {"hidden": np.ascontiguousarray(hidden[None], np.float32), **_history(past, settled)}
+        mel, present = self._decoder.run(["mel", "present"], feed)
+        return mel[0], present
 
-    def _mel_of_codes(self, codes: npt.NDArray[Any]) -> FloatArray:
+    def _run_dvae_decoder(
+        self, codes: npt.NDArray[Any], past: Optional[FloatArray], settled: int
+    ) -> Tuple[FloatArray, FloatArray]:
         with self._lock:
             if self._dvae_decoder is None:
                 if self._open_dvae_decoder is None:
                     raise ModelFormatError("the model has no dvae_decoder graph: convert it again from its checkpoint")
                 self._dvae_decoder = self._open_dvae_decoder()
-        mel: FloatArray = self._dvae_decoder.run(["mel"], {"codes": np.ascontiguousarray(codes[None], np.int64)})[0][0]
-        return mel
+        feed = {"codes": np.ascontiguousarray(codes[None], np.int64), **_history(past, settled)}
+        mel, present = self._dvae_decoder.run(["mel", "present"], feed)
+        return mel[0], present
 
-    def _spectrum(self, mel: FloatArray) -> ComplexArray:
-        real, imag = self._vocos.run(["real", "imag"], {"mel": np.ascontiguousarray(mel[None])})
+    def _run_vocos(
+        self, mel: npt.NDArray[Any], past: Optional[FloatArray], settled: int
+    ) -> Tuple[ComplexArray, FloatArray]:
+        feed = {"mel": np.ascontiguousarray(mel[None]), **_history(past, settled)}
+        real, imag, present = self._vocos.run(["real", "imag", "present"], feed)
         spectrum = np.empty(real.shape[1:], np.complex64)
         spectrum.real = real[0]
         spectrum.imag = imag[0]
-        return consistent_phase(spectrum, self.config.n_fft, self.config.hop_length, self.config.phase_rounds)
+        return spectrum, present
+
+
+def _history(past: Optional[FloatArray], settled: int) -> Dict[str, npt.NDArray[Any]]:
+    feed: Dict[str, npt.NDArray[Any]] = {"settled": np.array([settled], np.int64)}
+    return feed if past is None else {"past": past, **feed}

@@ -89,9 +89,10 @@ def measure_ranges(directory: Path, feeds: Feeds) -> Dict[str, Array]:
         session = create_session(manifest.path(directory, role), arena=role == "gpt")
         names = [output.name for output in session.get_outputs() if output.name.startswith(_OBSERVED)]
         wanted = {value.name for value in session.get_inputs()}
+        optional = {value.name for value in session.get_overridable_initializers()}
         for recorded in feeds[role]:
             inputs = _whole_sequence(recorded, manifest.gpt) if role == "gpt" else dict(recorded)
-            _check_inputs(role, wanted, inputs)
+            _check_inputs(role, wanted, set(inputs) - optional)
             for name, values in zip(names, session.run(names, inputs)):
                 histograms.setdefault(name[len(_OBSERVED) :], _Histogram()).add(values)
     return {name: histogram.summary() for name, histogram in histograms.items()}
@@ -143,8 +144,8 @@ def _whole_sequence(recorded: Mapping[str, Array], config: GPTConfig) -> Dict[st
     return inputs
 
 
-def _check_inputs(role: str, wanted: Set[str], inputs: Mapping[str, Array]) -> None:
-    if wanted != set(inputs):
+def _check_inputs(role: str, wanted: Set[str], inputs: Set[str]) -> None:
+    if wanted != inputs:
         raise InputError(
             f"the calibration feeds {role} with {sorted(inputs)} where it reads {sorted(wanted)}: "
             "make it again with `chattts calibrate`"

@@ -6,12 +6,13 @@ into halves, one a frame, which is a reshape when channels are last.
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
 from chattts_onnx.convert.checkpoint import Checkpoint, FloatArray, count_layers
 from chattts_onnx.convert.graph import GraphBuilder
+from chattts_onnx.convert.history import History
 from chattts_onnx.convert.layers import conv1d, convnext, take_convnext, transposed
 from chattts_onnx.convert.quantize import Quantizer
 from chattts_onnx.errors import CheckpointError
@@ -35,8 +36,7 @@ def build_decoder(checkpoint: Checkpoint, hidden_size: int, q: Quantizer) -> Tup
     g = GraphBuilder("decoder")
     hidden = g.input("hidden", np.float32, ["B", "T", hidden_size])
     frames = g.op.Reshape(hidden, _unfolded(g, hidden, hidden_size))  # [B, 2T, H/2]
-    mel, n_mels, context = _to_mel(g, checkpoint, frames, hidden_size // FRAMES_PER_TOKEN, q)
-    g.output(mel, "mel", np.float32, ["B", n_mels, "F"])
+    n_mels, context = _to_mel(g, checkpoint, frames, hidden_size // FRAMES_PER_TOKEN, q)
     return g, n_mels, context
 
 
@@ -68,8 +68,7 @@ def build_dvae_decoder(
     joined = g.op.Concat(*features, axis=2)  # [B, T, groups * wide]
     width = groups * wide
     frames = g.op.Reshape(joined, _unfolded(g, joined, width))  # [B, 2T, width / 2]
-    mel, n_mels, context = _to_mel(g, checkpoint, frames, width // FRAMES_PER_TOKEN, q)
-    g.output(mel, "mel", np.float32, ["B", n_mels, "F"])
+    _, context = _to_mel(g, checkpoint, frames, width // FRAMES_PER_TOKEN, q)
     return g, context
 
 
@@ -117,19 +116,31 @@ def _unfolded(g: GraphBuilder, x: str, width: int) -> str:
     return g.op.Concat(batch, g.ints(-1, width // FRAMES_PER_TOKEN), axis=0)
 
 
-def _to_mel(g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q: Quantizer) -> Tuple[str, int, int]:
-    """Frames [B, F, width] to log-mel [B, n_mels, F]; also the mel bands and the context in frames."""
-    rows, out, shape, context = _blocks(g, checkpoint, "decoder.", g.op.Transpose(frames, perm=[0, 2, 1]), width, q)
+def _to_mel(g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q: Quantizer) -> Tuple[int, int]:
+    """Frames [B, F, width] to the output ``mel`` [B, n_mels, F]; returns mel bands and the context in frames."""
+    history = History(g, g.op.Shape(frames, start=0, end=1))
+    x = g.op.Transpose(frames, perm=[0, 2, 1])
+    rows, out, shape, context = _blocks(g, checkpoint, "decoder.", x, width, q, history)
     n_mels = checkpoint.shape("coef")[1]
     columns = g.op.Transpose(g.op.Reshape(rows, shape), perm=[0, 2, 1])  # [B, out, F]
     weight = checkpoint.take("out_conv.weight", (n_mels, out, 3))
     # The coefficient multiplies what comes out of a convolution without bias, so it is folded into its weights.
     coef = checkpoint.take("coef", (1, n_mels, 1))
-    return conv1d(g, q, columns, weight * coef.reshape(-1, 1, 1), None, "out_conv", padding=1), n_mels, context + 1
+    weight = weight * coef.reshape(-1, 1, 1)
+    mel = conv1d(g, q, columns, weight, None, "out_conv", padding=1, history=history)
+    g.output(mel, "mel", np.float32, ["B", n_mels, "F"])
+    history.finish()
+    return n_mels, context + 1
 
 
 def _blocks(
-    g: GraphBuilder, checkpoint: Checkpoint, prefix: str, x: str, width: int, q: Quantizer
+    g: GraphBuilder,
+    checkpoint: Checkpoint,
+    prefix: str,
+    x: str,
+    width: int,
+    q: Quantizer,
+    history: Optional[History] = None,
 ) -> Tuple[str, int, str, int]:
     """The trunk of encoder and decoders, on columns ``x`` [B, width, L].
 
@@ -139,8 +150,8 @@ def _blocks(
     narrow = checkpoint.shape(prefix + "conv_in.0.weight")[0]
     channels = checkpoint.shape(prefix + "conv_in.2.weight")[0]
     with g.scope(prefix.rstrip(".")):
-        x = _conv3(g, q, checkpoint, prefix + "conv_in.0", x, (narrow, width, 3))
-        x = _conv3(g, q, checkpoint, prefix + "conv_in.2", g.op.Gelu(x), (channels, narrow, 3))  # [B, C, L]
+        x = _conv3(g, q, checkpoint, prefix + "conv_in.0", x, (narrow, width, 3), history)
+        x = _conv3(g, q, checkpoint, prefix + "conv_in.2", g.op.Gelu(x), (channels, narrow, 3), history)  # [B, C, L]
         x = g.op.Transpose(x, perm=[0, 2, 1])  # [B, L, C]
         shape = g.op.Concat(g.op.Shape(x, start=0, end=2), g.ints(-1), axis=0)
         rows = g.op.Reshape(x, g.ints(-1, channels))
@@ -148,7 +159,7 @@ def _blocks(
         for i in range(count_layers(checkpoint, prefix + "decoder_block.")):
             weights = take_convnext(checkpoint, f"{prefix}decoder_block.{i}.", channels, "weight")
             context += DILATION * (weights["dwconv.weight"].shape[2] // 2)
-            rows = convnext(g, q, rows, weights, shape, f"blocks.{i}", dilation=DILATION)
+            rows = convnext(g, q, rows, weights, shape, f"blocks.{i}", dilation=DILATION, history=history)
         out = checkpoint.shape(prefix + "conv_out.weight")[0]
         weight = checkpoint.take(prefix + "conv_out.weight", (out, channels, 1))[:, :, 0]
         rows = q.matmul(g, rows, transposed(weight), "conv_out")  # [B*L, out]
@@ -156,10 +167,16 @@ def _blocks(
 
 
 def _conv3(
-    g: GraphBuilder, q: Quantizer, checkpoint: Checkpoint, name: str, x: str, shape: Tuple[int, int, int]
+    g: GraphBuilder,
+    q: Quantizer,
+    checkpoint: Checkpoint,
+    name: str,
+    x: str,
+    shape: Tuple[int, int, int],
+    history: Optional[History],
 ) -> str:
-    weight = checkpoint.take(name + ".weight", shape)
-    return conv1d(g, q, x, weight, checkpoint.take(name + ".bias", shape[:1]), name.split(".", 1)[1], padding=1)
+    weight, bias = checkpoint.take(name + ".weight", shape), checkpoint.take(name + ".bias", shape[:1])
+    return conv1d(g, q, x, weight, bias, name.split(".", 1)[1], padding=1, history=history)
 
 
 def _log_mel(g: GraphBuilder, checkpoint: Checkpoint, waveform: str, hop_length: int) -> Tuple[str, int]:

@@ -110,6 +110,12 @@ class GraphBuilder:
         self._inputs.append(self._value_info(name, dtype, shape))
         return name
 
+    def optional_input(self, name: str, default: Array, shape: Sequence[Dim]) -> str:
+        """Declare a graph input that may be left out: an initializer of the same name is its value then."""
+        self.input(name, default.dtype, shape)
+        self.weights[name] = np.ascontiguousarray(default)
+        return name
+
     def output(self, value: str, name: str, dtype: Any, shape: Optional[Sequence[Dim]]) -> None:
         """Declare ``value`` as graph output ``name``; None is a shape not worth declaring."""
         if value != name:

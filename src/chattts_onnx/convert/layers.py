@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chattts_onnx.convert.checkpoint import Checkpoint, FloatArray
 from chattts_onnx.convert.graph import Array, GraphBuilder
+from chattts_onnx.convert.history import History
 from chattts_onnx.convert.quantize import Quantizer
 
 CONVNEXT_EPS = 1e-6
@@ -64,15 +65,19 @@ def conv1d(
     dilation: int = 1,
     stride: int = 1,
     groups: int = 1,
+    history: Optional[History] = None,
 ) -> str:
-    """Convolution over the last axis of ``x`` [B, C, L], zero padded."""
+    """Convolution over the last axis of ``x`` [B, C, L]: zero padded, on the left with ``history`` if there is one."""
+    pads = [padding, padding]
+    if history is not None:
+        x, pads = history.extend(x, weight.shape[1] * groups, padding), [0, padding]
     inputs = [x, q.stored(g, weight, name + ".weight")]
     if bias is not None:
         inputs.append(g.weight(name + ".bias", bias))
     return g.op.Conv(
         *inputs,
         kernel_shape=[weight.shape[2]],
-        pads=[padding, padding],
+        pads=pads,
         dilations=[dilation],
         strides=[stride],
         group=groups,
@@ -80,7 +85,15 @@ def conv1d(
 
 
 def convnext(
-    g: GraphBuilder, q: Quantizer, x: str, weights: Dict[str, FloatArray], shape: str, name: str, *, dilation: int
+    g: GraphBuilder,
+    q: Quantizer,
+    x: str,
+    weights: Dict[str, FloatArray],
+    shape: str,
+    name: str,
+    *,
+    dilation: int,
+    history: Optional[History] = None,
 ) -> str:
     """One ConvNeXt block on rows ``x`` [B*L, C].
 
@@ -92,6 +105,7 @@ def convnext(
         shape: value of shape [3] holding B, L, C.
         name: scope.
         dilation: of the depthwise convolution.
+        history: what the convolution has on its left, in a graph that streams.
 
     Returns:
         Rows [B*L, C].
@@ -110,6 +124,7 @@ def convnext(
             padding=dilation * (kernel // 2),
             dilation=dilation,
             groups=channels,
+            history=history,
         )
         rows = g.op.Reshape(g.op.Transpose(mixed, perm=[0, 2, 1]), g.ints(-1, channels))  # [B*L, C]
         rows = layer_norm(g, rows, weights["norm.weight"], weights["norm.bias"], "norm")

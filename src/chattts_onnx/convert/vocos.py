@@ -10,6 +10,7 @@ import numpy as np
 
 from chattts_onnx.convert.checkpoint import Checkpoint, count_layers
 from chattts_onnx.convert.graph import GraphBuilder
+from chattts_onnx.convert.history import History
 from chattts_onnx.convert.layers import conv1d, convnext, layer_norm, take_convnext, transposed
 from chattts_onnx.convert.quantize import Quantizer
 from chattts_onnx.errors import CheckpointError
@@ -30,7 +31,8 @@ def build_vocos(checkpoint: Checkpoint, n_mels: int, n_fft: int, q: Quantizer) -
     channels, _, kernel = checkpoint.shape("backbone.embed.weight")
     weight = checkpoint.take("backbone.embed.weight", (channels, n_mels, kernel))
     bias = checkpoint.take("backbone.embed.bias", (channels,))
-    x = conv1d(g, q, mel, weight, bias, "embed", padding=kernel // 2)  # [B, C, F]
+    history = History(g, g.op.Shape(mel, start=0, end=1))
+    x = conv1d(g, q, mel, weight, bias, "embed", padding=kernel // 2, history=history)  # [B, C, F]
     x = g.op.Transpose(x, perm=[0, 2, 1])  # [B, F, C]
     shape = g.op.Concat(g.op.Shape(x, start=0, end=2), g.ints(-1), axis=0)
     rows = g.op.Reshape(x, g.ints(-1, channels))  # [B*F, C]
@@ -39,7 +41,7 @@ def build_vocos(checkpoint: Checkpoint, n_mels: int, n_fft: int, q: Quantizer) -
     for i in range(count_layers(checkpoint, "backbone.convnext.")):
         weights = take_convnext(checkpoint, f"backbone.convnext.{i}.", channels, "gamma")
         context += weights["dwconv.weight"].shape[2] // 2
-        rows = convnext(g, q, rows, weights, shape, f"blocks.{i}", dilation=1)
+        rows = convnext(g, q, rows, weights, shape, f"blocks.{i}", dilation=1, history=history)
     rows = _norm(g, checkpoint, rows, channels, "final_layer_norm")
     bins = n_fft // 2 + 1
     window = checkpoint.take("head.istft.window", (n_fft,))
@@ -56,6 +58,7 @@ def build_vocos(checkpoint: Checkpoint, n_mels: int, n_fft: int, q: Quantizer) -
     magnitude = g.op.Min(g.op.Exp(log_magnitude), g.scalar(MAX_MAGNITUDE))
     for name, part in (("real", g.op.Cos(phase)), ("imag", g.op.Sin(phase))):
         g.output(g.op.Reshape(g.op.Mul(magnitude, part), shape), name, np.float32, ["B", "F", bins])
+    history.finish()
     return g, context
 
 
