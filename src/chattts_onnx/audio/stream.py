@@ -2,9 +2,9 @@
 
 What has seen its whole look-ahead is settled: the graphs remember it layer by layer (`convert/history.py`), the
 rounds of phase as the spectrum before, and the inverse STFT as its overlap. What comes after it is decoded again with
-the next chunk. Time is linear in the length and memory constant. With the whole receptive field as look-ahead the result
-is the one-shot waveform; with less, the frames next to the edge of what is known are approximate, and because each is
-windowed and overlapped with its neighbours from another chunk, a join is a cross-fade and never a step.
+the next chunk. Time is linear in the length and memory constant. With the whole receptive field as look-ahead the
+result is the one-shot waveform; with less, the frames next to the edge of what is known are approximate, and because
+each is windowed and overlapped with its neighbours from another chunk, a join is a cross-fade and never a step.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 A stream decodes an utterance in windows. Instead of decoding the frames before each window again, a graph takes the
 left context of each of its convolutions from the run before (``past``) and gives that of the next (``present``), as the
-streaming convolutions of WeNet do. The right context is not remembered, because it was not known: the frames that a run
-saw with too little of the future are given again at the head of the next window. ``settled`` says how many were not, and
-there the remembered context ends. A run without ``past`` begins an utterance: zeros before its first frame are what zero
-padding is.
+streaming convolutions of WeNet do. The right context is not remembered, because it was not known: the frames that a
+run saw with too little of the future are given again at the head of the next window. ``settled`` says how many were
+not, and there the remembered context ends. A run without ``past`` begins an utterance: zeros before its first frame are
+what zero padding is.
 """
 
 from __future__ import annotations
