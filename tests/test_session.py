@@ -132,12 +132,15 @@ def test_threads() -> None:
         session.session_options(threads=0)
 
 
-def test_only_who_asks_gets_an_arena_and_spinning_threads() -> None:
+def test_only_who_asks_gets_an_arena_and_spinning_threads(monkeypatch) -> None:
+    monkeypatch.setattr(session, "usable_cores", lambda: 4)
     key = "session.intra_op.allow_spinning"
     plain, asked = session.session_options(), session.session_options(arena=True, spinning=True)
     assert (plain.enable_cpu_mem_arena, plain.get_session_config_entry(key)) == (False, "0")
     assert (asked.enable_cpu_mem_arena, asked.get_session_config_entry(key)) == (True, "1")
     assert not plain.enable_mem_pattern
+    monkeypatch.setattr(session, "usable_cores", lambda: 2)
+    assert session.session_options(spinning=True).get_session_config_entry(key) == "0"
 
 
 def test_threads_count_cores_not_hyper_threads_within_quota_and_affinity(monkeypatch) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_DEFAULT_THREADS = 8
+CROWDED_CORES = 2
+"""So few that a thread which spins in a decode step takes from the vocoder and the server what it gains: docs/load.md."""
 DEVICES = ("cpu", "cuda", "tensorrt", "directml", "coreml", "openvino", "auto")
 _CPU = "CPUExecutionProvider"
 _PROVIDERS: Mapping[str, Sequence[str]] = {
@@ -113,8 +115,9 @@ def session_options(
             in many shapes. A graph with GroupQueryAttention needs it: the kernel of ONNX Runtime 1.19 reads the packed
             projections after it has freed them, which only an arena leaves intact.
         spinning: Whether threads spin while they wait for work. Off by default, for they would take the cores from the
-            next decode step; on for the decode step itself, which is some hundred short parallel sections. They stop
-            with the step: what is left of a core between two steps belongs to the vocoder (docs/benchmarks.md).
+            next decode step; on for the decode step itself, which is some hundred short parallel sections, where there
+            are more than `CROWDED_CORES`. They stop with the step: what is left of a core between two steps belongs to
+            the vocoder (docs/benchmarks.md).
 
     Raises:
         InputError: ``threads`` is not positive.
@@ -129,8 +132,9 @@ def session_options(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.enable_cpu_mem_arena = arena
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    if spinning:
+    spins = spinning and usable_cores() > CROWDED_CORES
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+    if spins:
         options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # what fails is raised too, and warnings name nodes that no user can change
@@ -141,10 +145,12 @@ def session_options(
 
 
 def default_threads() -> int:
-    """Physical cores that this process may use, at most `MAX_DEFAULT_THREADS`.
+    """`usable_cores`, at most `MAX_DEFAULT_THREADS`: more threads than cores wait for each other."""
+    return min(usable_cores(), MAX_DEFAULT_THREADS)
 
-    Counted within the affinity mask and the container's CPU quota: more threads than that wait for each other.
-    """
+
+def usable_cores() -> int:
+    """Physical cores that this process may use, within the affinity mask and the container's CPU quota."""
     try:
         allowed = set(os.sched_getaffinity(0))
     except AttributeError:  # not on Windows and macOS
@@ -153,7 +159,7 @@ def default_threads() -> int:
     quota = _cpu_quota()
     if quota is not None:
         cores = min(cores, max(1, round(quota)))
-    return max(1, min(cores, MAX_DEFAULT_THREADS))
+    return max(1, cores)
 
 
 def resolve_providers(device: str, available: Sequence[str]) -> List[str]:
