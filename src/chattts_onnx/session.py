@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 MAX_DEFAULT_THREADS = 8
 CROWDED_CORES = 2
-"""So few that a thread which spins in a decode step takes from the vocoder and the server what it gains: docs/load.md."""
+"""So few that a thread spinning in a decode step takes from vocoder and server what it gains (docs/load.md)."""
 DEVICES = ("cpu", "cuda", "tensorrt", "directml", "coreml", "openvino", "auto")
 _CPU = "CPUExecutionProvider"
 _PROVIDERS: Mapping[str, Sequence[str]] = {
