@@ -25,6 +25,9 @@ IntArray = npt.NDArray[np.int64]
 
 WINDOW_TOKENS = 512
 """Tokens that one call of the graphs covers at most, their context aside: 11 s of the published model."""
+FIRST_CHUNK_SECONDS = 0.09
+"""Sound in the first chunk of a stream at most: 4 tokens of the published model, 2 of ``mini``. Behind 2 tokens of the
+published model the next chunks could not be longer, and each of them is decoded with its look-ahead."""
 
 
 class Vocoder:
@@ -82,7 +85,7 @@ class Vocoder:
         lookahead_tokens: Optional[int] = None,
         *,
         first_lookahead_tokens: int = 8,
-        first_chunk_tokens: int = 2,
+        first_chunk_tokens: Optional[int] = None,
         max_chunk_tokens: int = 48,
     ) -> VocoderStream:
         """Decode an utterance while it is being made.
@@ -92,14 +95,14 @@ class Vocoder:
                 and the chunks joined equal `decode` to float rounding. Smaller is sooner and approximate.
             first_lookahead_tokens: The first chunk waits for no more than this, so that speech begins sooner; the
                 look-ahead then grows to ``lookahead_tokens`` while the chunks before are being played.
-            first_chunk_tokens: Tokens of sound in the first chunk.
+            first_chunk_tokens: Tokens of sound in the first chunk. None: `FIRST_CHUNK_SECONDS`.
             max_chunk_tokens: Chunks grow by half up to this: the look-ahead is decoded again with each.
         """
         return self._stream(
             self._mel_of_hidden,
             lookahead_tokens,
             first_lookahead_tokens,
-            first_chunk_tokens,
+            first_chunk_tokens or max(1, int(FIRST_CHUNK_SECONDS * self.config.tokens_per_second)),
             max_chunk_tokens,
         )
 
