@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 
@@ -30,10 +30,12 @@ def operator_seconds(
         half = any(node.type == "tensor(float16)" for node in session.get_inputs() if node.name.startswith("past"))
         shape = (batch, gpt.num_kv_heads, context + 1, gpt.head_size)
         binding = session.io_binding()
+        caches: List[Any] = []  # ONNX Runtime 1.19 binds the memory and keeps no reference to what owns it
         for layer in range(gpt.num_layers):
             for kind in ("key", "value"):
                 empty = np.zeros(shape, np.float16 if half else np.float32)
                 cache = onnxruntime.OrtValue.ortvalue_from_numpy(empty)
+                caches.append(cache)
                 binding.bind_ortvalue_input(f"past_{kind}_{layer}", cache)
                 binding.bind_ortvalue_output(f"present_{kind}_{layer}", cache)
         feeds: Dict[str, Any] = {
