@@ -23,6 +23,7 @@ from .gpt_data import phonemes
 from .gpt_model import GPT
 from .nets import BOOKS, HOP, N_FFT, RATE, SHIPPED_PHASE_ROUNDS, MelSpectrogram
 from .teacher import BLENDS
+from .text_head import load_text_head
 from .vocoder import load_vocos
 
 Tensors = Dict[str, Tensor]
@@ -65,10 +66,10 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
         head = gpt.head_code.weight.view(BOOKS, -1, gpt.cfg.width)[q]
         embed[f"head_code.{q}.{prefix}0"] = head.norm(dim=1, keepdim=True)
         embed[f"head_code.{q}.{prefix}1"] = head
-    # The refine head is part of the layout; this model does not refine, so it is small noise.
-    noise = torch.randn(len(vocab), gpt.cfg.width, generator=torch.Generator().manual_seed(0))
-    embed[f"head_text.{prefix}0"] = torch.full((len(vocab), 1), 0.01)
-    embed[f"head_text.{prefix}1"] = noise
+    # The layout's head for refining, which this model does not do: it names what is being spoken.
+    head_text = load_text_head(work)
+    embed[f"head_text.{prefix}0"] = head_text.norm(dim=1, keepdim=True)
+    embed[f"head_text.{prefix}1"] = head_text
     write(embed, "Embed.safetensors")
     write(dict(model.decoder.state_dict()), "Decoder.safetensors")
     dvae = dict(codec.load(work).state_dict())
@@ -92,7 +93,8 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
     )
     (out / "model.json").write_text(json.dumps({
         "name": "mini", "sample_rate": RATE, "hop_length": HOP, "n_fft": N_FFT,
-        "front_end": "phonemes", "default_voice": "heartbei", "refines": False, "continuity": "none",
+        "front_end": "phonemes", "default_voice": "heartbei", "refines": False, "aligns": True,
+        "continuity": "none",
         "phase_rounds": SHIPPED_PHASE_ROUNDS, "segment_seconds": 9.0, "context_seconds": 10.0,
         "licence": "Apache-2.0",
         "source": f"trained by the project (training/README.md), {step} steps",

@@ -118,6 +118,8 @@ class Manifest:
     """How segments of a long text follow one another when nothing is asked for: carry, anchor or none."""
     refines: bool = True
     """Whether the model was taught to refine text (pauses, laughs, fillers)."""
+    aligns: bool = False
+    """Whether its text head was taught to name the symbol that a decode step speaks (`synthesizer.alignment`)."""
     segment_seconds: float = 12.0
     """Longest segment that the model speaks well, in estimated seconds."""
     context_seconds: float = 24.0

@@ -55,7 +55,7 @@ def work(tmp_path: Path) -> Path:
 def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training.tools import load_state
 
-    from training import codec, compose, decoder, export, gpt, mix, restore, vocoder
+    from training import codec, compose, decoder, export, gpt, mix, restore, text_head, vocoder
 
     common = ("--work", str(work))
     _run(monkeypatch, compose, *common, "--count", "4")
@@ -77,6 +77,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
         moved = max(moved, (after[name] - before[name]).abs().max().item())
         assert torch.allclose(mean[name], 0.75 * after[name] + 0.25 * before[name], atol=1e-6), name
     assert moved > 1e-5
+    _run(monkeypatch, text_head, *common, "--clips", "8", "--passes", "1")
     _run(monkeypatch, export, *common)
 
     assets = work / "export" / "asset"
@@ -118,7 +119,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, restore, "--work", str(again), "--model", str(work / "model"))
     _run(monkeypatch, export, "--work", str(again))
     convert(again / "export", work / "second", "fp32")
-    for name in ("gpt", "decoder", "dvae_decoder", "dvae_encoder", "vocos"):
+    for name in ("gpt", "text_head", "decoder", "dvae_decoder", "dvae_encoder", "vocos"):
         first, second = (onnx.load(str(work / folder / f"{name}.onnx")).graph for folder in ("model", "second"))
         for one, other in zip(first.initializer, second.initializer):
             a, b = onnx.numpy_helper.to_array(one), onnx.numpy_helper.to_array(other)

@@ -20,6 +20,7 @@ PUBLISHED: Mapping[str, Any] = {
     "licence": "CC BY-NC 4.0",
     "source": "https://huggingface.co/2Noise/ChatTTS",
     "refines": True,
+    "aligns": False,
     "segment_seconds": 12.0,
     "context_seconds": 24.0,
     "continuity": "carry",

@@ -181,6 +181,7 @@ class _Conversion:
             files=dict(_entries(self.work)),
             voice_statistics=statistics,
             refines=bool(model["refines"]),
+            aligns=bool(model["aligns"]),
             segment_seconds=float(model["segment_seconds"]),
             context_seconds=float(model["context_seconds"]),
             default_voice=model.get("default_voice"),

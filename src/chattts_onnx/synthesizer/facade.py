@@ -28,6 +28,7 @@ from chattts_onnx.errors import InputError, RequestAbortedError
 from chattts_onnx.hub import GPU_PRECISIONS, PRECISIONS, resolve_model
 from chattts_onnx.session import computes_half
 from chattts_onnx.speech import Audio, AudioChunk, SegmentReport, SpeechOptions
+from chattts_onnx.synthesizer.alignment import Aligner
 from chattts_onnx.synthesizer.narration import Narration, Parts
 from chattts_onnx.synthesizer.script import write_script
 from chattts_onnx.text.tokenizer import load_tokenizer
@@ -128,8 +129,10 @@ class ChatTTS:
         tokenizer = load_tokenizer(directory, manifest.front_end)
         voices = VoiceLibrary.of_model(directory, manifest)
         vocoder = Vocoder.open(directory, manifest, device=config.device, threads=config.threads)
+        aligner = Aligner.open(directory, manifest, tokenizer)
         worker = EngineWorker(Engine.open(directory, manifest, config))
-        return cls(Parts(manifest, tokenizer, worker, vocoder, voices), directory, resolved.description, config)
+        parts = Parts(manifest, tokenizer, worker, vocoder, voices, aligner)
+        return cls(parts, directory, resolved.description, config)
 
     @property
     def manifest(self) -> Manifest:

@@ -2,8 +2,9 @@
 
 A line is a *take* of the engine: its prompt, its codes, its hidden states. With ``carry`` the next take starts the
 moment the one before has its last code, conditioned on those codes as they are (no audio is encoded again); with
-``anchor`` and ``none`` several takes run ahead in one batch and are told in order. A take is judged when it is whole;
-a live stream cannot take back what was heard, so there only takes that nobody has heard yet are repeated.
+``anchor`` and ``none`` several takes run ahead in one batch and are told in order. A take is judged when it is whole,
+and what is wrong with it is drawn again; a live stream cannot take back what was heard, so its first take is given out
+as it comes, and the others where the model cannot tell what it spoke.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams
 from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
+from chattts_onnx.synthesizer.alignment import Aligner
 from chattts_onnx.synthesizer.script import Line
 from chattts_onnx.synthesizer.take import Context, Take
-from chattts_onnx.synthesizer.verdict import Band, is_silent, judge
+from chattts_onnx.synthesizer.verdict import DOUBTFUL, Band, is_silent, judge
 from chattts_onnx.text.templates import code_prompt, refine_prompt
 from chattts_onnx.text.tokenizer import Tokenizer
 from chattts_onnx.voices import Voice, VoiceLibrary
@@ -40,6 +42,8 @@ _STREAMS_PER_LINE = 16
 _REFINING = _STREAMS_PER_LINE - 1
 PATIENCE_SECONDS = 600.0
 """How long a speech that has begun waits for a place; OpenAI's clients give up after as long."""
+REWIND_SYMBOLS = 12
+"""Symbols before the first misread one from which a line is drawn again: the model was often lost before it showed."""
 TAKES_AHEAD = 4
 """Takes that run beside the one being told, where they do not depend on it."""
 
@@ -53,6 +57,8 @@ class Parts:
     worker: EngineWorker
     vocoder: Vocoder
     voices: VoiceLibrary
+    aligner: Optional[Aligner] = None
+    """None: the model cannot tell what it spoke."""
 
 
 class Narration:
@@ -178,16 +184,26 @@ class Narration:
         spoken = self._refined(line, patience) if self._refines() else line.spoken
         return self._take(line, spoken, context, voice, attempt=0, patience=patience)
 
-    def _take(self, line: Line, spoken: str, context: Context, voice: Voice, *, attempt: int, patience: float) -> Take:
+    def _take(
+        self,
+        line: Line,
+        spoken: str,
+        context: Context,
+        voice: Voice,
+        *,
+        attempt: int,
+        patience: float,
+        begun: Optional[Codes] = None,
+    ) -> Take:
         rate = self._parts.manifest.audio.tokens_per_second
         band = Band.of(line.seconds, rate)
-        prompt = self._prompt(spoken, context, voice, band)
+        prompt = self._prompt(spoken, context, voice, band, begun)
         params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
         generation = self._submit(prompt, params, patience)
         self.prompt_tokens += prompt.length
         return Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
 
-    def _prompt(self, spoken: str, context: Context, voice: Voice, band: Band) -> Prompt:
+    def _prompt(self, spoken: str, context: Context, voice: Voice, band: Band, begun: Optional[Codes]) -> Prompt:
         heard = Context(voice.prompt_text or "", voice.prompt_codes) if voice.prompt_codes is not None else Context()
         if context.codes is not None:
             heard = heard.followed_by(context.transcript, context.codes, context.seconds)
@@ -199,16 +215,14 @@ class Narration:
         )
         codebooks = self._parts.manifest.gpt.num_codebooks
         ids = np.repeat(np.asarray(self._parts.tokenizer.encode(text), np.int64)[:, None], codebooks, axis=1)
-        mask = np.ones(len(ids), np.bool_)
-        if heard.codes is not None:
-            ids = np.concatenate((ids, heard.codes))
-            mask = np.concatenate((mask, np.zeros(len(heard.codes), np.bool_)))
+        codes = [part for part in (heard.codes, begun) if part is not None]
+        done = len(begun) if begun is not None else 0
         return Prompt(
-            ids,
-            mask,
+            np.concatenate((ids, *codes)),
+            np.arange(len(ids) + sum(map(len, codes))) < len(ids),
             voice.embedding,
-            min_new_token=max(1, band.shortest),
-            max_new_token=band.longest,
+            min_new_token=max(1, band.shortest - done),
+            max_new_token=max(2, band.longest - done),
         )
 
     def _refines(self) -> bool:
@@ -257,13 +271,20 @@ class Narration:
     # A take's sound.
 
     def _sound(self, take: Take) -> Iterator[Float32]:
-        if self._live:
+        if self._live and not self._may_be_mended(take):
             yield from self._live_sound(take)
             return
         self._collect(take)
         self._keep_best(take)
         self._refill(take)
         yield self._decoded(take)
+
+    def _may_be_mended(self, take: Take) -> bool:
+        """Whether a take of a live stream is judged before it is heard: where something plays in the meantime.
+
+        By its place and not by what is ready by then, or the same seed would say a line differently under load.
+        """
+        return take.line.index > 0 and self._parts.aligner is not None and self._options.max_attempts > 1
 
     def _decoded(self, take: Take) -> Float32:
         """The sound of a whole take; one that is silent is repeated, if there are attempts left.
@@ -274,11 +295,12 @@ class Narration:
         samples = self._parts.vocoder.decode(np.concatenate(take.hidden))
         take.silent = is_silent(samples, rate)
         while take.silent and take.attempt + 1 < self._options.max_attempts:
-            again = self._again(take, take.attempt + 1)
+            again = self._begin_again(take, take.attempt + 1)
+            self._collect(again)
             take.attempt += 1
             if self._problem(again) is None:
                 samples = self._parts.vocoder.decode(np.concatenate(again.hidden))
-                take.codes, take.hidden, take.finish = again.codes, again.hidden, again.finish
+                take.take_over(again)
                 take.silent = is_silent(samples, rate)
         return samples
 
@@ -294,7 +316,8 @@ class Narration:
                 if len(samples):
                     heard = True
                     yield samples
-        again = not heard and self._problem(take) is not None
+        self._align(take)
+        again = not heard and self._wants_another(take)
         if again:
             self._keep_best(take)
         self._refill(take)
@@ -306,35 +329,61 @@ class Narration:
             if len(output.codes):
                 take.codes.append(output.codes)
                 take.hidden.append(output.hidden)
+        self._align(take)
+
+    def _align(self, take: Take) -> None:
+        if self._parts.aligner is not None and take.hidden:
+            ids = self._parts.tokenizer.encode(take.spoken)
+            take.alignment = self._parts.aligner.align(ids, np.concatenate(take.hidden))
 
     def _keep_best(self, take: Take) -> None:
-        """Repeat a take that has a problem, a bounded number of times; ``take`` then holds the best attempt."""
-        candidates = [take]
-        while self._problem(candidates[-1]) is not None and len(candidates) < self._options.max_attempts:
-            candidates.append(self._again(take, len(candidates)))
-        best = next((one for one in candidates if self._problem(one) is None), None)
-        if best is None:
-            best = max(candidates, key=self._closeness)
+        """Draw again what is wrong, a bounded number of times; ``take`` then holds the best attempt.
+
+        Two draws at a time, since a batch of two costs little more than one. Where words were lost, one of them goes
+        on from a little before them and keeps what was right; the other begins anew, as both do after another problem.
+        """
+        best, attempts = take, 1
+        while attempts < self._options.max_attempts and self._wants_another(best):
+            steps = 0
+            if self._problem(best) in {None, "misread"} and best.alignment is not None:
+                steps = best.alignment.good_until(REWIND_SYMBOLS)
+            draws = [self._begin_again(best, attempts, steps)]
+            if attempts + 1 < self._options.max_attempts:
+                draws.append(self._begin_again(best, attempts + 1))
+            attempts += len(draws)
+            for draw in draws:
+                self._collect(draw)
+            best = max([best, *draws], key=self._goodness)
         if best.tokens == 0:
             raise SynthesisError(f"the model said nothing for {take.line.text.strip()!r}: try another seed or voice")
-        take.codes, take.hidden, take.finish = best.codes, best.hidden, best.finish
-        take.attempt = len(candidates) - 1
+        take.take_over(best)
+        take.attempt = attempts - 1
 
-    def _again(self, take: Take, attempt: int) -> Take:
-        """Another draw of the same line, complete."""
-        again = self._take(take.line, take.spoken, take.context, take.voice, attempt=attempt, patience=PATIENCE_SECONDS)
-        self._collect(again)
+    def _wants_another(self, take: Take) -> bool:
+        return self._problem(take) is not None or take.misread > DOUBTFUL
+
+    def _begin_again(self, take: Take, attempt: int, steps: int = 0) -> Take:
+        """Another draw of the same line; the first ``steps`` are kept as they are."""
+        begun = take.all_codes[:steps] if steps else None
+        again = self._take(
+            take.line, take.spoken, take.context, take.voice, attempt=attempt, patience=PATIENCE_SECONDS, begun=begun
+        )
+        if begun is not None:
+            again.codes.append(begun)
+            again.hidden.append(np.concatenate(take.hidden)[:steps])
         return again
 
     def _problem(self, take: Take) -> Optional[str]:
         rate = self._parts.manifest.audio.tokens_per_second
         if take.silent:
             return "silent"
-        return judge(take.all_codes, take.band, ended=take.finish is FinishReason.STOP, tokens_per_second=rate)
+        ended = take.finish is FinishReason.STOP
+        return judge(take.all_codes, take.band, ended=ended, tokens_per_second=rate, misread=take.misread)
 
-    def _closeness(self, take: Take) -> Tuple[bool, int]:
-        """Greater is better among takes that all have a problem: one that ended, then the longer."""
-        return take.finish is FinishReason.STOP, min(take.tokens, take.band.longest)
+    def _goodness(self, take: Take) -> Tuple[bool, bool, float, int]:
+        """Greater is better: one without a problem, one that ended, that lost fewer words, then the longer."""
+        longer = min(take.tokens, take.band.longest)
+        return self._problem(take) is None, take.finish is FinishReason.STOP, -take.misread, longer
 
     def _report(self, take: Take, span: Tuple[int, int]) -> None:
         rate = self._parts.manifest.audio.sample_rate

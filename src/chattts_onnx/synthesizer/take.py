@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from chattts_onnx.engine.generation import Generation
 from chattts_onnx.engine.sequence import FinishReason
+from chattts_onnx.synthesizer.alignment import Alignment
 from chattts_onnx.synthesizer.script import Line
 from chattts_onnx.synthesizer.verdict import Band
 from chattts_onnx.voices import Voice
@@ -48,6 +49,13 @@ class Take:
     hidden: List[Float32] = field(default_factory=list)
     finish: Optional[FinishReason] = None
     silent: bool = False
+    alignment: Optional[Alignment] = None
+    """Of the whole take; None while it grows, and where the model has no aligner."""
+
+    @property
+    def misread(self) -> float:
+        """Share of the line's symbols that were not spoken, as far as that is known."""
+        return self.alignment.share if self.alignment is not None else 0.0
 
     @property
     def all_codes(self) -> Codes:
@@ -60,3 +68,7 @@ class Take:
     def tokens(self) -> int:
         """Codes so far."""
         return sum(len(part) for part in self.codes)
+
+    def take_over(self, other: Take) -> None:
+        """Hold what ``other``, another attempt at the line, holds."""
+        self.codes, self.hidden, self.finish, self.alignment = other.codes, other.hidden, other.finish, other.alignment

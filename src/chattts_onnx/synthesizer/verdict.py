@@ -1,7 +1,8 @@
-"""Does a take say its line? What can be told without listening: its length, its end, and whether it got stuck.
+"""Does a take say its line? What can be told without listening: its length, its end, whether it got stuck or lost.
 
 The model fails in few ways, and each leaves a mark in the codes: an end drawn too early (words lost), no end at all
-(a runaway), the same frame again and again (a held vowel). Silence is told from the sound. The band is wide on
+(a runaway), the same frame again and again (a held vowel). Silence is told from the sound, and words that were
+swallowed or garbled from the hidden states, where the model can (`synthesizer.alignment`). The band is wide on
 purpose: a wrong alarm costs a second take, and after the last take the best one is kept and the problem reported, never
 hidden.
 """
@@ -23,6 +24,11 @@ STUCK_SECONDS = 1.2
 """The same frame of codes for this long is not speech."""
 SILENT_SECONDS = 2.5
 """Longest silence inside a line; the pauses a model makes on its own stay far below."""
+DOUBTFUL = 0.03
+"""Share of misread symbols above which a take is drawn again: one of a short line; one of a long line is often a matter
+of how the word is pronounced."""
+MISREAD = 0.1
+"""Share of misread symbols above which a take is reported; a recogniser gets a third of such lines wrong."""
 _QUIET = 10 ** (-50 / 20)
 _BLOCKS_A_SECOND = 50
 
@@ -42,7 +48,9 @@ class Band:
         return cls(shortest, max(longest, shortest + 1))
 
 
-def judge(codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_second: float) -> Optional[str]:
+def judge(
+    codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_second: float, misread: float = 0.0
+) -> Optional[str]:
     """None if the take may be kept, else what is wrong with it in a few words.
 
     Args:
@@ -50,6 +58,7 @@ def judge(codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_s
         band: from the length of the line.
         ended: whether the model drew its end code, rather than being stopped.
         tokens_per_second: decode steps in a second of speech.
+        misread: share of the line's symbols that were not spoken, as far as that is known.
     """
     if len(codes) == 0:
         return "empty"
@@ -59,6 +68,8 @@ def judge(codes: npt.NDArray[np.int64], band: Band, *, ended: bool, tokens_per_s
         return "never ended"
     if longest_run(codes) > STUCK_SECONDS * tokens_per_second:
         return "stuck"
+    if misread > MISREAD:
+        return "misread"
     return None
 
 

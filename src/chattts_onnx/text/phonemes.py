@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Dict, List, Mapping, Union
+from typing import Dict, FrozenSet, List, Mapping, Union
 
 from chattts_onnx.text import english, mandarin
 
@@ -27,6 +27,8 @@ SPECIALS += [f"[oral_{i}]" for i in range(10)] + [f"[speed_{i}]" for i in range(
 
 PUNCTUATION = tuple(" ,.?!:;—")
 ENGLISH = tuple("AIOQTWYabdefhijklmnopstuvwzæðŋɐɑɒɔəɚɛɜɡɪɹɾʃʊʌʒʔʤʧˈˌːθᵊᵻ")
+
+MARKS = tuple("ˈˌː")
 
 
 def vocabulary() -> Dict[str, int]:
@@ -130,6 +132,11 @@ class PhonemeTokenizer:
         self.vocab: Dict[str, int] = dict(vocab)
         if UNKNOWN not in self.vocab:
             raise ValueError(f"the vocabulary has no {UNKNOWN}")
+
+    @property
+    def silent_ids(self) -> FrozenSet[int]:
+        """Ids without a sound of their own: tags, punctuation, marks of stress and length."""
+        return frozenset(self.vocab[name] for name in (*SPECIALS, *PUNCTUATION, *MARKS) if name in self.vocab)
 
     @classmethod
     def from_file(cls, path: Union[str, Path]) -> PhonemeTokenizer:

@@ -1,0 +1,158 @@
+"""Which symbols were spoken: the alignment against every possible one, and the shipped model against other texts."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from chattts_onnx import ChatTTS
+from chattts_onnx.synthesizer.alignment import Aligner, Alignment, forced_alignment
+from chattts_onnx.synthesizer.narration import REWIND_SYMBOLS, Narration
+from chattts_onnx.synthesizer.take import Take
+
+PAUSE = 9
+
+
+def score(heard: np.ndarray, between: np.ndarray, path: List[int]) -> float:
+    """Of a path through the states pause 0, symbol 0, pause 1, …"""
+    return float(sum((heard if s % 2 else between)[t, s // 2] for t, s in enumerate(path)))
+
+
+def best_score(heard: np.ndarray, between: np.ndarray) -> float:
+    steps, count = heard.shape
+    best = -np.inf
+    for path in itertools.combinations_with_replacement(range(2 * count + 1), steps):
+        if {s for s in path if s % 2} == set(range(1, 2 * count, 2)):
+            best = max(best, score(heard, between, list(path)))
+    return best
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple:
+    count, steps = draw(st.integers(1, 3)), draw(st.integers(1, 6))
+    values = st.integers(-40, 0).map(lambda v: v / 4)
+    heard = draw(hnp.arrays(np.float32, (steps, count), elements=values))
+    between = draw(hnp.arrays(np.float32, (steps, count + 1), elements=values))
+    for at in range(count + 1):
+        if draw(st.booleans()):
+            between[:, at] = -np.inf
+    return heard, between
+
+
+@given(problems())
+def test_no_alignment_is_more_probable(problem: tuple) -> None:
+    heard, between = problem
+    steps, count = heard.shape
+    spans = forced_alignment(heard, between)
+    if spans is None:
+        assert steps < count
+        return
+    assert (spans[:, 0] < spans[:, 1]).all()
+    assert (spans[1:, 0] >= spans[:-1, 1]).all()
+    path, at = [], 0
+    for step in range(steps):
+        while at < count and step >= spans[at, 1]:
+            at += 1
+        path.append(2 * at + 1 if at < count and step >= spans[at, 0] else 2 * at)
+    assert score(heard, between, path) == best_score(heard, between)
+
+
+def one_hot(symbols: List[int]) -> np.ndarray:
+    hidden = np.zeros((len(symbols), 10), np.float32)
+    hidden[np.arange(len(symbols)), symbols] = 20
+    return hidden
+
+
+ALIGNER = Aligner(lambda hidden: hidden.copy(), {PAUSE})
+
+
+def test_a_swallowed_symbol_is_named_and_the_steps_before_it_are_good() -> None:
+    found = ALIGNER.align([1, 2, PAUSE, 3, 4, 5, PAUSE], one_hot([1, 1, 2, 2, PAUSE, 3, 5, 5, 5, PAUSE]))
+    assert found.misread.tolist() == [False, False, False, True, False]
+    assert found.share == pytest.approx(0.2)
+    assert [found.good_until(margin) for margin in range(6)] == [6, 5, 2, 0, 0, 0]
+
+
+def test_pauses_may_be_left_out_and_put_where_the_text_has_a_mark_only() -> None:
+    assert ALIGNER.align([1, PAUSE, 2], one_hot([1, 2])).share == 0
+    assert ALIGNER.align([1, PAUSE, PAUSE, 2], one_hot([1, PAUSE, PAUSE, 2])).share == 0
+
+
+@pytest.mark.parametrize(("ids", "spoken", "share"), [([1, 2, 3], [1, 2], 1.0), ([1], [], 1.0), ([PAUSE], [1], 0.0)])
+def test_too_short_for_any_alignment(ids: List[int], spoken: List[int], share: float) -> None:
+    assert ALIGNER.align(ids, one_hot(spoken)).share == share
+
+
+@pytest.fixture(scope="module")
+def mini() -> Iterator[ChatTTS]:
+    with ChatTTS.from_pretrained("mini", threads=1) as tts:
+        yield tts
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [("今天天气很好。", "他们没有回答。"), ("The train leaves at noon.", "Nobody heard the answer.")],
+)
+def test_the_shipped_model_tells_what_it_spoke(
+    mini: ChatTTS, monkeypatch: pytest.MonkeyPatch, text: str, other: str
+) -> None:
+    takes: List[Take] = []
+    report = Narration._report
+    monkeypatch.setattr(Narration, "_report", lambda self, take, span: (takes.append(take), report(self, take, span)))
+    mini.synthesize(text, seed=1)
+    aligner = mini._parts.aligner
+    assert aligner is not None
+    hidden = np.concatenate(takes[0].hidden)
+    assert aligner.align(mini._parts.tokenizer.encode(text), hidden).share < 0.1
+    assert aligner.align(mini._parts.tokenizer.encode(other), hidden).share > 0.4
+
+
+class Doubter:
+    """Finds the 14th of 20 symbols misread in the first takes it is shown."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.seen: List[np.ndarray] = []
+
+    def align(self, ids: List[int], hidden: np.ndarray) -> Alignment:
+        self.seen.append(hidden.copy())
+        edges = np.linspace(0, len(hidden), 21).astype(np.int64)
+        misread = (np.arange(20) == 14) & (len(self.seen) <= self.takes)
+        return Alignment(np.stack((edges[:-1], edges[1:]), 1), misread)
+
+
+@pytest.mark.parametrize(("wrong", "attempts", "problem"), [(0, 1, None), (1, 3, None), (9, 3, "misread")])
+@pytest.mark.parametrize("live", [False, True])
+def test_a_misread_take_is_drawn_again_from_a_little_before(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wrong: int, attempts: int, problem: Optional[str], live: bool
+) -> None:
+    # A random model never ends of itself; here only what was misread counts.
+    monkeypatch.setattr(
+        "chattts_onnx.synthesizer.narration.judge", lambda *_, misread, **__: "misread" if misread else None
+    )
+    with ChatTTS.from_pretrained(tiny_model, threads=1) as tts:
+        doubter = Doubter(0)
+        object.__setattr__(tts._parts, "aligner", doubter)
+        stream = tts.stream("一二三四五六七。" * 14, seed=1, refine=False, continuity="none", live=live)
+        samples = []
+        for chunk in stream:
+            if not samples:
+                doubter.takes = len(doubter.seen) + wrong + live  # a live first take is seen when it was heard
+            samples.append(chunk.samples)
+    first, second = stream.segments[:2]
+    assert first.attempts == 1
+    assert (second.attempts, second.problem) == (attempts, problem)
+    if attempts > 1:
+        before, mended, anew = doubter.seen[1:4]
+        kept = int(np.linspace(0, len(before), 21)[14 - REWIND_SYMBOLS])
+        assert kept > 0
+        np.testing.assert_array_equal(mended[:kept], before[:kept])
+        for draw, begin in ((mended, kept), (anew, 0)):
+            assert not np.array_equal(draw[begin : begin + 8], before[begin : begin + 8])
