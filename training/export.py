@@ -22,6 +22,7 @@ from .gpt import VOICES, load_model
 from .gpt_data import phonemes
 from .gpt_model import GPT
 from .nets import BOOKS, HOP, N_FFT, RATE, SHIPPED_PHASE_ROUNDS, MelSpectrogram
+from .postfilter import load_postfilter
 from .teacher import BLENDS
 from .text_head import load_text_head
 from .vocoder import load_vocos
@@ -72,6 +73,7 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
     embed[f"head_text.{prefix}1"] = head_text
     write(embed, "Embed.safetensors")
     write(dict(model.decoder.state_dict()), "Decoder.safetensors")
+    write(load_postfilter(work), "Postfilter.safetensors")
     dvae = dict(codec.load(work).state_dict())
     for name, value in list(dvae.items()):
         if ".project_in." in name:

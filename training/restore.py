@@ -139,7 +139,7 @@ def restore_gpt(model: Path, coef: Tensor) -> Dict[str, Tensor]:
 
 
 def restore(model: Path, work: Path) -> Tuple[int, Path]:
-    """Write DIR/ckpt/{dvae,vocos,gpt,text_head}.pt; returns the step they were trained to, and the folder."""
+    """Write DIR/ckpt/*.pt of every stage; returns the step they were trained to, and the folder."""
     source = json.loads((model / "manifest.json").read_text("utf-8"))["source"]
     step = int(source.rsplit(" steps", 1)[0].rsplit(" ", 1)[-1])
     dvae, vocos = restore_dvae(model), restore_vocos(model)
@@ -147,6 +147,9 @@ def restore(model: Path, work: Path) -> Tuple[int, Path]:
     save(work / "ckpt" / "dvae.pt", model=dvae, step=0)
     save(work / "ckpt" / "vocos.pt", model=vocos, ema=vocos, step=0, spent=0.0)
     save(work / "ckpt" / "gpt.pt", model=gpt, ema=gpt, step=step, spent=0.0)
+    decoder = Graph(model / "decoder.onnx")
+    postfilter = {kind: decoder[f"postfilter.{kind}"] for kind in ("weight", "bias")}
+    save(work / "ckpt" / "postfilter.pt", weight=postfilter["weight"][:, :, 0], bias=postfilter["bias"])
     save(work / "ckpt" / "text_head.pt", weight=Graph(model / "text_head.onnx").linear("head_text"))
     return step, work / "ckpt"
 

@@ -123,6 +123,31 @@ def test_every_file_is_strict_both_ways(checkpoint, name):
     assert path.name in fails(checkpoint, "is missing")
 
 
+def test_a_postfilter_maps_every_frame_of_the_mel(checkpoint, tiny_model):
+    import onnxruntime
+
+    rng = np.random.default_rng(0)
+    weight = np.eye(100, dtype=np.float32) + 0.1 * rng.standard_normal((100, 100)).astype(np.float32)
+    bias = rng.standard_normal(100).astype(np.float32)
+    for wrong in (
+        {"weight": weight},
+        {"weight": weight[:99], "bias": bias},
+        {"weight": weight, "bias": bias, "x": bias},
+    ):
+        save(checkpoint, "Postfilter", wrong)
+        assert "Postfilter.safetensors" in fails(checkpoint, "missing|has shape|no place")
+    save(checkpoint, "Postfilter", {"weight": weight, "bias": bias})
+    model = convert(checkpoint, checkpoint.parent / "filtered", "fp32")
+    hidden = rng.standard_normal((1, 7, 128)).astype(np.float32)
+    plain, filtered = (
+        onnxruntime.InferenceSession(str(directory / "decoder.onnx"), providers=["CPUExecutionProvider"]).run(
+            ["mel"], {"hidden": hidden}
+        )[0][0]
+        for directory in (tiny_model, model)
+    )
+    np.testing.assert_allclose(filtered, weight @ plain + bias[:, None], rtol=1e-4, atol=1e-4)
+
+
 def test_every_tensor_matters(checkpoint):
     """Dropping any single tensor is an error, but for Llama's unused table and Vocos' training front end."""
     unused = {

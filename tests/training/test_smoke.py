@@ -55,7 +55,7 @@ def work(tmp_path: Path) -> Path:
 def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training.tools import load_state
 
-    from training import codec, compose, decoder, export, gpt, mix, restore, text_head, vocoder
+    from training import codec, compose, decoder, export, gpt, mix, postfilter, restore, text_head, vocoder
 
     common = ("--work", str(work))
     _run(monkeypatch, compose, *common, "--count", "4")
@@ -78,6 +78,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
         assert torch.allclose(mean[name], 0.75 * after[name] + 0.25 * before[name], atol=1e-6), name
     assert moved > 1e-5
     _run(monkeypatch, text_head, *common, "--clips", "8", "--passes", "1")
+    _run(monkeypatch, postfilter, *common)
     _run(monkeypatch, export, *common)
 
     assets = work / "export" / "asset"

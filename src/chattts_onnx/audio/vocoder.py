@@ -84,7 +84,7 @@ class Vocoder:
         self,
         lookahead_tokens: Optional[int] = None,
         *,
-        first_lookahead_tokens: int = 8,
+        first_lookahead_tokens: int = 9,
         first_chunk_tokens: Optional[int] = None,
         max_chunk_tokens: int = 48,
     ) -> VocoderStream:

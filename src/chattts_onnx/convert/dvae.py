@@ -27,8 +27,17 @@ BOUND = 1.001
 MEL_FLOOR = 1e-5
 
 
-def build_decoder(checkpoint: Checkpoint, hidden_size: int, q: Quantizer) -> Tuple[GraphBuilder, int, int]:
+def build_decoder(
+    checkpoint: Checkpoint, hidden_size: int, q: Quantizer, postfilter: Optional[Checkpoint] = None
+) -> Tuple[GraphBuilder, int, int]:
     """The graph ``decoder`` of docs/design.md, from ``Decoder.safetensors``.
+
+    Args:
+        checkpoint: that file.
+        hidden_size: width of the GPT.
+        q: how matrices are stored.
+        postfilter: ``Postfilter.safetensors``, where the checkpoint has it: a linear map of the mel bands behind it
+            all. A small Decoder blurs what is uncertain, and the map gives the spectrum back its contrast.
 
     Returns:
         The graph, mel bands, and how many mel frames to either side a frame depends on.
@@ -36,7 +45,11 @@ def build_decoder(checkpoint: Checkpoint, hidden_size: int, q: Quantizer) -> Tup
     g = GraphBuilder("decoder")
     hidden = g.input("hidden", np.float32, ["B", "T", hidden_size])
     frames = g.op.Reshape(hidden, _unfolded(g, hidden, hidden_size))  # [B, 2T, H/2]
-    n_mels, context = _to_mel(g, checkpoint, frames, hidden_size // FRAMES_PER_TOKEN, q)
+    mel, n_mels, context, history = _to_mel(g, checkpoint, frames, hidden_size // FRAMES_PER_TOKEN, q)
+    if postfilter is not None:
+        weight = postfilter.take("weight", (n_mels, n_mels))
+        mel = conv1d(g, q, mel, weight[:, :, None], postfilter.take("bias", (n_mels,)), "postfilter")
+    _give(g, mel, n_mels, history)
     return g, n_mels, context
 
 
@@ -68,7 +81,8 @@ def build_dvae_decoder(
     joined = g.op.Concat(*features, axis=2)  # [B, T, groups * wide]
     width = groups * wide
     frames = g.op.Reshape(joined, _unfolded(g, joined, width))  # [B, 2T, width / 2]
-    _, context = _to_mel(g, checkpoint, frames, width // FRAMES_PER_TOKEN, q)
+    mel, n_mels, context, history = _to_mel(g, checkpoint, frames, width // FRAMES_PER_TOKEN, q)
+    _give(g, mel, n_mels, history)
     return g, context
 
 
@@ -116,8 +130,10 @@ def _unfolded(g: GraphBuilder, x: str, width: int) -> str:
     return g.op.Concat(batch, g.ints(-1, width // FRAMES_PER_TOKEN), axis=0)
 
 
-def _to_mel(g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q: Quantizer) -> Tuple[int, int]:
-    """Frames [B, F, width] to the output ``mel`` [B, n_mels, F]; returns mel bands and the context in frames."""
+def _to_mel(
+    g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q: Quantizer
+) -> Tuple[str, int, int, History]:
+    """Frames [B, F, width] to a mel [B, n_mels, F]; also mel bands, the context in frames, and what is remembered."""
     history = History(g, g.op.Shape(frames, start=0, end=1))
     x = g.op.Transpose(frames, perm=[0, 2, 1])
     rows, out, shape, context = _blocks(g, checkpoint, "decoder.", x, width, q, history)
@@ -128,9 +144,12 @@ def _to_mel(g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q:
     coef = checkpoint.take("coef", (1, n_mels, 1))
     weight = weight * coef.reshape(-1, 1, 1)
     mel = conv1d(g, q, columns, weight, None, "out_conv", padding=1, history=history)
+    return mel, n_mels, context + 1, history
+
+
+def _give(g: GraphBuilder, mel: str, n_mels: int, history: History) -> None:
     g.output(mel, "mel", np.float32, ["B", n_mels, "F"])
     history.finish()
-    return n_mels, context + 1
 
 
 def _blocks(

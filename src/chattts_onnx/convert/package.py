@@ -7,6 +7,7 @@ network at a time is in memory.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -130,8 +131,12 @@ class _Conversion:
         graphs: Dict[str, str] = {}
         contexts: Dict[str, int] = {}
         config, n_fft, n_mels = self._language_model(model, graphs)
-        with self._open("Decoder") as file:
-            graph, bands, contexts["decoder"] = dvae.build_decoder(file, config.hidden_size, self.quantizer)
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(self._open("Decoder"))
+            postfilter = None
+            if self._path("Postfilter").is_file():
+                postfilter = stack.enter_context(self._open("Postfilter", quiet=True))
+            graph, bands, contexts["decoder"] = dvae.build_decoder(file, config.hidden_size, self.quantizer, postfilter)
             if bands != n_mels:
                 raise CheckpointError(
                     f"Decoder makes {bands} mel bands and Vocos reads {n_mels}: the files are of two models"
