@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Tuple
 
 import numpy as np
 import torch
@@ -32,12 +32,21 @@ BANDS = 15.0  # standard deviation of the smoothing, in mel bands
 CLIPS = 500
 
 
-def matrix(strength: float = STRENGTH, bands: float = BANDS) -> np.ndarray:
-    """The map of deviations from the mean, [MELS, MELS]."""
+def mean_spectrum(work: Path) -> np.ndarray:
+    """Of a part of the corpus, [MELS]."""
+    rows = data.rows(work)
+    chosen = np.random.default_rng(0).permutation(len(rows))[:CLIPS]
+    mels = [data.load_mel(work, rows[i]).numpy().astype(np.float32) for i in chosen]
+    return np.concatenate(mels, axis=1).mean(axis=1)
+
+
+def postfilter(mean: np.ndarray, strength: float = STRENGTH, bands: float = BANDS) -> Tuple[Tensor, Tensor]:
+    """The map as weight [MELS, MELS] and bias [MELS], for the ``mean`` spectrum [MELS]."""
     at = np.arange(MELS)
     smooth = np.exp(-0.5 * np.square((at[:, None] - at) / bands))
     smooth /= smooth.sum(axis=1, keepdims=True)
-    return (1 + strength) * np.eye(MELS) - strength * smooth
+    weight = (1 + strength) * np.eye(MELS) - strength * smooth
+    return torch.from_numpy(weight).float(), torch.from_numpy(mean - weight @ mean).float()
 
 
 def load_postfilter(work: Path) -> Dict[str, Tensor]:
@@ -58,17 +67,9 @@ def main() -> None:
     parser.add_argument("--strength", type=float, default=STRENGTH)
     parser.add_argument("--bands", type=float, default=BANDS)
     args = parser.parse_args()
-    rows = data.rows(args.work)
-    chosen = np.random.default_rng(0).permutation(len(rows))[:CLIPS]
-    mels = np.concatenate([data.load_mel(args.work, rows[i]).numpy().astype(np.float32) for i in chosen], axis=1)
-    weight, mean = matrix(args.strength, args.bands), mels.mean(axis=1)
-    bias = mean - weight @ mean
-    save(
-        args.work / "ckpt" / "postfilter.pt",
-        weight=torch.from_numpy(weight).float(),
-        bias=torch.from_numpy(bias).float(),
-    )
-    print(f"mean of {mels.shape[1]} frames; bias from {bias.min():.2f} to {bias.max():.2f}")
+    weight, bias = postfilter(mean_spectrum(args.work), args.strength, args.bands)
+    save(args.work / "ckpt" / "postfilter.pt", weight=weight, bias=bias)
+    print(f"bias from {bias.min():.2f} to {bias.max():.2f}")
 
 
 if __name__ == "__main__":
