@@ -157,7 +157,9 @@ class SegmentReport:
     attempts: int
     problem: Optional[str] = None
     """What was wrong with the attempt that was kept, after all attempts: too short, never ended, stuck,
-    silent."""
+    misread, silent."""
+    misread: Optional[float] = None
+    """Share of the text's symbols that the model knows it did not speak, 0 to 1; None: it cannot tell."""
 
 
 @dataclass(frozen=True)

@@ -400,6 +400,7 @@ class Narration:
                 prompt_tokens=take.prompt_tokens,
                 attempts=take.attempt + 1,
                 problem=self._problem(take),
+                misread=take.alignment.share if take.alignment is not None else None,
             )
         )
 
