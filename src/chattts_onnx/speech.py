@@ -61,7 +61,7 @@ class SpeechOptions:
     lookahead_tokens: Optional[int] = 14
     """Decode steps of future context that a streamed chunk waits for; None: full context, exact."""
     max_attempts: int = 3
-    """Draws of a segment that comes out too short, too long or stuck, before the best one is kept and reported."""
+    """Draws of a segment that comes out too short, too long, stuck or with words lost, before the best one is kept."""
 
     def __post_init__(self) -> None:
         _within("oral", self.oral, 0, 9)
