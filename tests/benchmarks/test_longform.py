@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -13,20 +12,12 @@ from chattts_onnx.evaluation.report import command_line, update_document
 from chattts_onnx.evaluation.sentences import builtin_sentences
 
 RATE = 24000
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+TEXTS = Path(__file__).resolve().parents[2] / "benchmarks" / "texts"
 
 
 @pytest.fixture(scope="module")
-def longform():
-    return load("longform")
+def longform(load_benchmark):
+    return load_benchmark("longform")
 
 
 def tone(frequency, seconds=0.6, level=0.3):
@@ -89,7 +80,7 @@ def test_the_segments_heard_are_spread_evenly(longform):
 
 @pytest.mark.parametrize(("language", "least"), [("zh", 3000), ("en", 1500)])
 def test_the_texts_are_long_and_have_no_evaluation_sentence(language, least):
-    text = (BENCHMARKS / "texts" / f"{language}.txt").read_text(encoding="utf-8")
+    text = (TEXTS / f"{language}.txt").read_text(encoding="utf-8")
     assert len("".join(text.split()) if language == "zh" else text.split()) >= least
     assert not any(sentence.text in text for sentence in builtin_sentences(language))
 
@@ -108,8 +99,8 @@ def test_a_document_does_not_say_where_a_model_lies(monkeypatch):
     assert command_line("x.py", model="mini") == "python x.py --model mini --json c.json --heard 3"
 
 
-def test_memory_is_that_of_the_speaking_process(tiny_model, tmp_path):
-    memory = load("memory")
+def test_memory_is_that_of_the_speaking_process(load_benchmark, tiny_model, tmp_path):
+    memory = load_benchmark("memory")
     source = tmp_path / "text.txt"
     source.write_text("你好，世界。", encoding="utf-8")
     text = memory.text_of(source, 30)
@@ -119,22 +110,22 @@ def test_memory_is_that_of_the_speaking_process(tiny_model, tmp_path):
     assert size > 44
 
 
-def test_post_processing_costs_less_than_a_hundredth(capsys, monkeypatch):
+def test_post_processing_costs_less_than_a_hundredth(load_benchmark, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["postprocess.py", "--seconds", "2", "--repeats", "3", "--clock", "cpu"])
-    load("postprocess").main()
+    load_benchmark("postprocess").main()
     rows = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
     assert len(rows) == 4
     whole = float(rows[0].split("|")[3].strip(" %"))
     assert whole < 1.0
 
 
-def test_offline_speech_is_reported(tiny_model, tmp_path, capsys, monkeypatch):
+def test_offline_speech_is_reported(load_benchmark, tiny_model, tmp_path, capsys, monkeypatch):
     texts = tmp_path / "texts.txt"
     texts.write_text("你好。\n\nHello.\n", encoding="utf-8")
     monkeypatch.setattr(
         sys, "argv", ["offline.py", "--model", str(tiny_model), "--texts", str(texts), "--threads", "1"]
     )
-    load("offline").main()
+    load_benchmark("offline").main()
     lines = capsys.readouterr().out.splitlines()
     assert any("你好" in line for line in lines)
     assert lines[-1].startswith("| all")
