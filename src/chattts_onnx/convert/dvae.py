@@ -45,11 +45,7 @@ def build_decoder(
     g = GraphBuilder("decoder")
     hidden = g.input("hidden", np.float32, ["B", "T", hidden_size])
     frames = g.op.Reshape(hidden, _unfolded(g, hidden, hidden_size))  # [B, 2T, H/2]
-    mel, n_mels, context, history = _to_mel(g, checkpoint, frames, hidden_size // FRAMES_PER_TOKEN, q)
-    if postfilter is not None:
-        weight = postfilter.take("weight", (n_mels, n_mels))
-        mel = conv1d(g, q, mel, weight[:, :, None], postfilter.take("bias", (n_mels,)), "postfilter")
-    _give(g, mel, n_mels, history)
+    n_mels, context = _to_mel(g, checkpoint, frames, hidden_size // FRAMES_PER_TOKEN, q, postfilter)
     return g, n_mels, context
 
 
@@ -81,8 +77,7 @@ def build_dvae_decoder(
     joined = g.op.Concat(*features, axis=2)  # [B, T, groups * wide]
     width = groups * wide
     frames = g.op.Reshape(joined, _unfolded(g, joined, width))  # [B, 2T, width / 2]
-    mel, n_mels, context, history = _to_mel(g, checkpoint, frames, width // FRAMES_PER_TOKEN, q)
-    _give(g, mel, n_mels, history)
+    _, context = _to_mel(g, checkpoint, frames, width // FRAMES_PER_TOKEN, q)
     return g, context
 
 
@@ -131,9 +126,14 @@ def _unfolded(g: GraphBuilder, x: str, width: int) -> str:
 
 
 def _to_mel(
-    g: GraphBuilder, checkpoint: Checkpoint, frames: str, width: int, q: Quantizer
-) -> Tuple[str, int, int, History]:
-    """Frames [B, F, width] to a mel [B, n_mels, F]; also mel bands, the context in frames, and what is remembered."""
+    g: GraphBuilder,
+    checkpoint: Checkpoint,
+    frames: str,
+    width: int,
+    q: Quantizer,
+    postfilter: Optional[Checkpoint] = None,
+) -> Tuple[int, int]:
+    """Frames [B, F, width] to the output ``mel`` [B, n_mels, F]; returns mel bands and the context in frames."""
     history = History(g, g.op.Shape(frames, start=0, end=1))
     x = g.op.Transpose(frames, perm=[0, 2, 1])
     rows, out, shape, context = _blocks(g, checkpoint, "decoder.", x, width, q, history)
@@ -144,12 +144,12 @@ def _to_mel(
     coef = checkpoint.take("coef", (1, n_mels, 1))
     weight = weight * coef.reshape(-1, 1, 1)
     mel = conv1d(g, q, columns, weight, None, "out_conv", padding=1, history=history)
-    return mel, n_mels, context + 1, history
-
-
-def _give(g: GraphBuilder, mel: str, n_mels: int, history: History) -> None:
+    if postfilter is not None:
+        weight = postfilter.take("weight", (n_mels, n_mels))
+        mel = conv1d(g, q, mel, weight[:, :, None], postfilter.take("bias", (n_mels,)), "postfilter")
     g.output(mel, "mel", np.float32, ["B", n_mels, "F"])
     history.finish()
+    return n_mels, context + 1
 
 
 def _blocks(

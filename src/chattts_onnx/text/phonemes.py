@@ -28,6 +28,7 @@ SPECIALS += [f"[oral_{i}]" for i in range(10)] + [f"[speed_{i}]" for i in range(
 PUNCTUATION = tuple(" ,.?!:;—")
 ENGLISH = tuple("AIOQTWYabdefhijklmnopstuvwzæðŋɐɑɒɔəɚɛɜɡɪɹɾʃʊʌʒʔʤʧˈˌːθᵊᵻ")
 
+#: Stress and length: they change the sound of their neighbours and have none of their own.
 MARKS = tuple("ˈˌː")
 
 
