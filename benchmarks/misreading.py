@@ -28,10 +28,16 @@ from chattts_onnx.evaluation.report import (
     table,
 )
 from chattts_onnx.evaluation.sentences import Sentence
+from chattts_onnx.synthesizer.verdict import DOUBTFUL, MISREAD
 
 TEXTS = Path(__file__).parent / "texts"
-CLASSES = ((0.0, "none"), (0.03, "up to 3 %"), (0.1, "3 to 10 %"), (1.0, "more"))
-"""Upper edges; the second and third are those above which a line is drawn again and reported."""
+CLASSES = (
+    (0.0, "none"),
+    (DOUBTFUL, f"up to {100 * DOUBTFUL:g} %"),
+    (MISREAD, f"{100 * DOUBTFUL:g} to {100 * MISREAD:g} %"),
+    (1.0, "more"),
+)
+"""Upper edges: a line is drawn again above the second, and reported above the third."""
 MEASURES = {"zh": ("pinyin", "pinyin error rate"), "en": ("wer", "WER")}
 
 

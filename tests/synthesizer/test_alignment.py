@@ -134,9 +134,7 @@ def test_a_misread_take_is_drawn_again_from_a_little_before(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, wrong: int, attempts: int, problem: Optional[str], live: bool
 ) -> None:
     # A random model never ends of itself; here only what was misread counts.
-    monkeypatch.setattr(
-        "chattts_onnx.synthesizer.narration.judge", lambda *_, misread, **__: "misread" if misread else None
-    )
+    monkeypatch.setattr("chattts_onnx.synthesizer.take.judge", lambda *_, misread, **__: "misread" if misread else None)
     with ChatTTS.from_pretrained(tiny_model, threads=1) as tts:
         doubter = Doubter(0)
         object.__setattr__(tts._parts, "aligner", doubter)
@@ -156,3 +154,14 @@ def test_a_misread_take_is_drawn_again_from_a_little_before(
         np.testing.assert_array_equal(mended[:kept], before[:kept])
         for draw, begin in ((mended, kept), (anew, 0)):
             assert not np.array_equal(draw[begin : begin + 8], before[begin : begin + 8])
+
+
+def test_lines_judged_before_they_are_heard_sound_as_in_the_file(mini: ChatTTS) -> None:
+    text = "今天天气很好，我们一起去公园散步吧。" * 4
+    whole = mini.synthesize(text, seed=2)
+    stream = mini.stream(text, seed=2, lookahead_tokens=None)
+    joined = np.concatenate([chunk.samples for chunk in stream])
+    assert len(whole.segments) > 1
+    assert [one.tokens for one in stream.segments[1:]] == [one.tokens for one in whole.segments[1:]]
+    if whole.segments[0].attempts == 1:  # the first line of a live stream is never drawn again
+        np.testing.assert_allclose(joined, whole.samples, atol=2e-4)

@@ -62,7 +62,7 @@ def test_a_silent_take_is_drawn_again_and_then_reported(
         return sound if len(draws) > silent_draws else 0 * sound
 
     # Every take of a random model has a problem of its own; here only the sound counts.
-    monkeypatch.setattr("chattts_onnx.synthesizer.narration.judge", lambda *_, **__: None)
+    monkeypatch.setattr("chattts_onnx.synthesizer.take.judge", lambda *_, **__: None)
     monkeypatch.setattr(vocoder, "decode", muted)
     report = tts.synthesize("你好。", seed=1, refine=False).segments[0]
     assert (report.attempts, report.problem, len(draws)) == (attempts, problem, attempts)

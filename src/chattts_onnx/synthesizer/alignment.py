@@ -4,7 +4,7 @@ A model whose manifest says ``aligns`` has a text head that was taught to name, 
 the symbol which that step speaks. The symbols of the line are laid over its steps in their order, each over at least
 one (forced alignment by the Viterbi algorithm, as recognisers do it: Rabiner, "A tutorial on hidden Markov models",
 Proc. IEEE 1989). A symbol that no step of its stretch takes for what it should be was swallowed, or came out as another
-one. That costs a hundredth of speaking, and is what a recogniser would say (docs/longform.md has how often).
+one; `benchmarks/misreading.py` compares that with what a recogniser hears.
 """
 
 from __future__ import annotations

@@ -23,14 +23,14 @@ from chattts_onnx.audio.stretch import TimeStretcher
 from chattts_onnx.audio.vocoder import Vocoder
 from chattts_onnx.config import Manifest
 from chattts_onnx.engine.generation import Generation
-from chattts_onnx.engine.sequence import FinishReason, Prompt, SamplingParams
+from chattts_onnx.engine.sequence import Prompt, SamplingParams
 from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.alignment import Aligner
 from chattts_onnx.synthesizer.script import Line
 from chattts_onnx.synthesizer.take import Context, Take
-from chattts_onnx.synthesizer.verdict import DOUBTFUL, Band, is_silent, judge
+from chattts_onnx.synthesizer.verdict import Band, is_silent
 from chattts_onnx.text.templates import code_prompt, refine_prompt
 from chattts_onnx.text.tokenizer import Tokenizer
 from chattts_onnx.voices import Voice, VoiceLibrary
@@ -84,6 +84,7 @@ class Narration:
         self._seed = seed
         self._live = live
         self._rate = options.sample_rate or parts.manifest.audio.sample_rate
+        self._pace = parts.manifest.audio.tokens_per_second
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._running: List[Generation] = []
@@ -152,8 +153,7 @@ class Narration:
         """Start the takes that may run now; called at the start and whenever a take has its last code."""
         continuity = self._options.continuity or self._parts.manifest.continuity
         if done is not None and (continuity == "carry" or (continuity == "anchor" and self._context.codes is None)):
-            seconds = done.tokens / self._parts.manifest.audio.tokens_per_second
-            self._context = Context(done.spoken, done.all_codes, seconds)
+            self._context = Context(done.spoken, done.all_codes, done.tokens / self._pace)
         parallel = continuity == "none" or self._context.codes is not None
         limit = TAKES_AHEAD if parallel and continuity != "carry" else 1
         while len(self._upcoming) < limit:
@@ -195,8 +195,7 @@ class Narration:
         patience: float,
         begun: Optional[Codes] = None,
     ) -> Take:
-        rate = self._parts.manifest.audio.tokens_per_second
-        band = Band.of(line.seconds, rate)
+        band = Band.of(line.seconds, self._pace)
         prompt = self._prompt(spoken, context, voice, band, begun)
         params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
         generation = self._submit(prompt, params, patience)
@@ -277,7 +276,13 @@ class Narration:
         self._collect(take)
         self._keep_best(take)
         self._refill(take)
-        yield self._decoded(take)
+        if not self._live:
+            yield self._decoded(take)
+            return
+        # In chunks, as a stream: many listeners whose lines are decoded whole at once would need many times the memory.
+        stream = self._parts.vocoder.stream(self._options.lookahead_tokens)
+        yield stream.push(np.concatenate(take.hidden))
+        yield stream.finish()
 
     def _may_be_mended(self, take: Take) -> bool:
         """Whether a take of a live stream is judged before it is heard: where something plays in the meantime.
@@ -298,7 +303,7 @@ class Narration:
             again = self._begin_again(take, take.attempt + 1)
             self._collect(again)
             take.attempt += 1
-            if self._problem(again) is None:
+            if again.problem(self._pace) is None:
                 samples = self._parts.vocoder.decode(np.concatenate(again.hidden))
                 take.take_over(again)
                 take.silent = is_silent(samples, rate)
@@ -317,7 +322,7 @@ class Narration:
                     heard = True
                     yield samples
         self._align(take)
-        again = not heard and self._wants_another(take)
+        again = not heard and take.wants_another(self._pace)
         if again:
             self._keep_best(take)
         self._refill(take)
@@ -343,9 +348,9 @@ class Narration:
         on from a little before them and keeps what was right; the other begins anew, as both do after another problem.
         """
         best, attempts = take, 1
-        while attempts < self._options.max_attempts and self._wants_another(best):
+        while attempts < self._options.max_attempts and best.wants_another(self._pace):
             steps = 0
-            if self._problem(best) in {None, "misread"} and best.alignment is not None:
+            if best.problem(self._pace) in {None, "misread"} and best.alignment is not None:
                 steps = best.alignment.good_until(REWIND_SYMBOLS)
             draws = [self._begin_again(best, attempts, steps)]
             if attempts + 1 < self._options.max_attempts:
@@ -353,14 +358,11 @@ class Narration:
             attempts += len(draws)
             for draw in draws:
                 self._collect(draw)
-            best = max([best, *draws], key=self._goodness)
+            best = max([best, *draws], key=lambda one: one.goodness(self._pace))
         if best.tokens == 0:
             raise SynthesisError(f"the model said nothing for {take.line.text.strip()!r}: try another seed or voice")
         take.take_over(best)
         take.attempt = attempts - 1
-
-    def _wants_another(self, take: Take) -> bool:
-        return self._problem(take) is not None or take.misread > DOUBTFUL
 
     def _begin_again(self, take: Take, attempt: int, steps: int = 0) -> Take:
         """Another draw of the same line; the first ``steps`` are kept as they are."""
@@ -372,18 +374,6 @@ class Narration:
             again.codes.append(begun)
             again.hidden.append(np.concatenate(take.hidden)[:steps])
         return again
-
-    def _problem(self, take: Take) -> Optional[str]:
-        rate = self._parts.manifest.audio.tokens_per_second
-        if take.silent:
-            return "silent"
-        ended = take.finish is FinishReason.STOP
-        return judge(take.all_codes, take.band, ended=ended, tokens_per_second=rate, misread=take.misread)
-
-    def _goodness(self, take: Take) -> Tuple[bool, bool, float, int]:
-        """Greater is better: one without a problem, one that ended, that lost fewer words, then the longer."""
-        longer = min(take.tokens, take.band.longest)
-        return self._problem(take) is None, take.finish is FinishReason.STOP, -take.misread, longer
 
     def _report(self, take: Take, span: Tuple[int, int]) -> None:
         rate = self._parts.manifest.audio.sample_rate
@@ -399,7 +389,7 @@ class Narration:
                 tokens=take.tokens,
                 prompt_tokens=take.prompt_tokens,
                 attempts=take.attempt + 1,
-                problem=self._problem(take),
+                problem=take.problem(self._pace),
                 misread=take.alignment.share if take.alignment is not None else None,
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from chattts_onnx.engine.generation import Generation
 from chattts_onnx.engine.sequence import FinishReason
 from chattts_onnx.synthesizer.alignment import Alignment
 from chattts_onnx.synthesizer.script import Line
-from chattts_onnx.synthesizer.verdict import Band
+from chattts_onnx.synthesizer.verdict import DOUBTFUL, Band, judge
 from chattts_onnx.voices import Voice
 
 Codes = npt.NDArray[np.int64]
@@ -68,6 +68,22 @@ class Take:
     def tokens(self) -> int:
         """Codes so far."""
         return sum(len(part) for part in self.codes)
+
+    def problem(self, tokens_per_second: float) -> Optional[str]:
+        """What is wrong with it as a whole, in a few words; None if it may be kept."""
+        if self.silent:
+            return "silent"
+        ended = self.finish is FinishReason.STOP
+        return judge(self.all_codes, self.band, ended=ended, tokens_per_second=tokens_per_second, misread=self.misread)
+
+    def wants_another(self, tokens_per_second: float) -> bool:
+        """Whether the line should be drawn again, if there are attempts left."""
+        return self.misread > DOUBTFUL or self.problem(tokens_per_second) is not None
+
+    def goodness(self, tokens_per_second: float) -> Tuple[bool, bool, float, int]:
+        """Greater is better: one without a problem, one that ended, that lost fewer words, then the longer."""
+        longer = min(self.tokens, self.band.longest)
+        return self.problem(tokens_per_second) is None, self.finish is FinishReason.STOP, -self.misread, longer
 
     def take_over(self, other: Take) -> None:
         """Hold what ``other``, another attempt at the line, holds."""

@@ -28,7 +28,8 @@ DOUBTFUL = 0.03
 """Share of misread symbols above which a take is drawn again: one of a short line; one of a long line is often a matter
 of how the word is pronounced."""
 MISREAD = 0.1
-"""Share of misread symbols above which a take is reported; a recogniser gets a third of such lines wrong."""
+"""Share of misread symbols above which a take is reported: lines of which a recogniser gets some 30 % wrong
+(`benchmarks/misreading.py`)."""
 _QUIET = 10 ** (-50 / 20)
 _BLOCKS_A_SECOND = 50
 
