@@ -28,6 +28,7 @@ from chattts_onnx.evaluation.report import (
     command_line,
     environment,
     environment_line,
+    percent,
     publish,
     table,
 )
@@ -137,14 +138,10 @@ def render(report: Dict[str, Any]) -> str:
     rows: List[List[Any]] = []
     for name, entry in report["voices"].items():
         row: List[Any] = [name, f"{entry['recording_seconds']:.1f}"]
-        row += [_rate(entry[who] and entry[who]["rates"][measure]) for who in ("clone", "voice")]
+        row += [percent(entry[who] and entry[who]["rates"][measure]) for who in ("clone", "voice")]
         row += [_alike(entry[who]["alike"] if entry[who] else None) for who in ("clone", "voice")]
         rows.append([*row, _alike(entry["others"])])
     return table(header, rows)
-
-
-def _rate(found: Optional[Dict[str, Any]]) -> str:
-    return f"{100 * found['value']:.1f} % ({100 * found['low']:.1f} to {100 * found['high']:.1f})" if found else ""
 
 
 def _alike(values: Optional[Sequence[float]]) -> str:

@@ -36,6 +36,7 @@ from chattts_onnx.evaluation.report import (
     command_line,
     environment,
     environment_line,
+    percent,
     publish,
     table,
 )
@@ -246,9 +247,7 @@ def render(report: Dict[str, Any]) -> str:
 
 def _row(name: str, run: Dict[str, Any], measures: Sequence[str]) -> List[Any]:
     row: List[Any] = [name, run["segments"], run["heard"], run["lost_tails"], run["attempts"] - run["segments"]]
-    for measure in measures:
-        found = run["rates"][measure]
-        row.append(f"{100 * found['value']:.1f} % ({100 * found['low']:.1f} to {100 * found['high']:.1f})")
+    row += [percent(run["rates"][measure]) for measure in measures]
     if "seams" not in run:
         return [*row, "", "", "", "", ""]
     steps = [_step(run["seams"], "pitch"), _step(run["seams"], "loudness")]

@@ -24,6 +24,7 @@ from chattts_onnx.evaluation.report import (
     command_line,
     environment,
     environment_line,
+    percent,
     publish,
     table,
 )
@@ -124,10 +125,7 @@ def render(once: Sequence[Line], mended: Sequence[Line], language: str) -> str:
 
 
 def _rate(lines: Sequence[Line], measure: str) -> str:
-    if not lines:
-        return ""
-    found = rates_of([heard for heard, _, _ in lines])[measure]
-    return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    return percent(vars(rates_of([heard for heard, _, _ in lines])[measure])) if lines else ""
 
 
 def _as_json(lines: Sequence[Line]) -> List[Dict[str, Any]]:

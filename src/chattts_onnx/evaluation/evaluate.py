@@ -16,7 +16,7 @@ from chattts_onnx.errors import InputError
 from chattts_onnx.evaluation import quality
 from chattts_onnx.evaluation.asr import MODEL_NAME, Recognizer, resampled
 from chattts_onnx.evaluation.listening import Heard, errors_by_measure, listen, listen_to, rates_of
-from chattts_onnx.evaluation.report import Progress, environment, environment_line, table, write_json
+from chattts_onnx.evaluation.report import Progress, environment, environment_line, percent, table, write_json
 from chattts_onnx.evaluation.scoring import difference
 from chattts_onnx.evaluation.sentences import (
     BUILTIN_LISTS,
@@ -116,19 +116,19 @@ def render(report: Dict[str, Any]) -> str:
     for one in report["runs"]:
         clipped = max((value["clipped"] for value in one["rates"].values()), default=0)
         factor = one["real_time_factor"]
-        cells = [_percent(one["rates"].get(name)) for name in measures]
+        cells = [percent(one["rates"].get(name)) for name in measures]
         cells += [_score_cell(one["quality"].get(name)) for name in scores]
         rows.append([one["label"], one["sentences"], *cells, one["audio_seconds"], factor or "", clipped])
         if len(one["speakers"]) > 1:
             for speaker, part in one["speakers"].items():
-                cells = [_percent(part["rates"].get(name)) for name in measures]
+                cells = [percent(part["rates"].get(name)) for name in measures]
                 rows.append([f"  {speaker}", part["sentences"], *cells, *[""] * (len(scores) + 3)])
     text = table(header, rows)
     changed = [run for run in report["runs"] if "difference_to_first" in run]
     if changed:
         first = report["runs"][0]["label"]
         rows = [
-            [run["label"], *(_percent(run["difference_to_first"].get(name), signed=True) for name in measures)]
+            [run["label"], *(percent(run["difference_to_first"].get(name), signed=True) for name in measures)]
             for run in changed
         ]
         text += f"\n\nDifference to {first}, same sentences, paired:\n\n"
@@ -267,14 +267,6 @@ def _same_lengths(base: Sequence[Any], other: Sequence[Any]) -> bool:
 
 def _quality(values: Sequence[float]) -> Dict[str, float]:
     return {"mean": float(np.mean(values)), "worst": float(np.min(values)), "median": float(np.median(values))}
-
-
-def _percent(value: Optional[Dict[str, Any]], *, signed: bool = False) -> str:
-    if value is None:
-        return ""
-    sign = "+" if signed else ""
-    middle, low, high = (format(100 * value[name], sign + ".1f") for name in ("value", "low", "high"))
-    return f"{middle} % ({low} to {high})"
 
 
 def _score_cell(value: Optional[Dict[str, float]]) -> str:

@@ -14,7 +14,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from chattts_onnx.errors import InputError, OutputError
 
@@ -90,6 +90,15 @@ def publish(
         write_json(report, json_path)
     if document:
         update_document(document, mark, f"```\n{command}\n```\n\n{text}")
+
+
+def percent(value: Optional[Mapping[str, Any]], *, signed: bool = False) -> str:
+    """A rate with its interval (``vars`` of a `scoring.Rate`) as a cell; empty for None."""
+    if value is None:
+        return ""
+    sign = "+" if signed else ""
+    middle, low, high = (format(100 * value[name], sign + ".1f") for name in ("value", "low", "high"))
+    return f"{middle} % ({low} to {high})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
