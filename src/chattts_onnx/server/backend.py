@@ -15,6 +15,7 @@ from typing import Any, Dict, List, Mapping, Protocol, Sequence, Tuple
 import numpy as np
 import numpy.typing as npt
 
+from chattts_onnx.server.freed_memory import FreedMemory
 from chattts_onnx.server.settings import ServerSettings
 
 
@@ -111,6 +112,7 @@ class LocalBackend:
         """``tts`` is a `chattts_onnx.ChatTTS`, or what has its methods."""
         self._tts = tts
         self._threads = ThreadPoolExecutor(slots + 2, thread_name_prefix="speech")
+        self._freed = FreedMemory()
 
     @property
     def manifest(self) -> Any:
@@ -124,7 +126,7 @@ class LocalBackend:
 
     def speak(self, text: str, options: Mapping[str, Any]) -> Speech:
         """As `Backend.speak`."""
-        return _LocalSpeech(self._tts, self._threads, text, options)
+        return _LocalSpeech(self._tts, self._threads, self._freed, text, options)
 
     def clone(self, name: str, waveform: npt.NDArray[np.float32], sample_rate: int, transcript: str) -> Any:
         """As `Backend.clone`."""
@@ -138,12 +140,16 @@ class LocalBackend:
         """Stop the engine; running speech is aborted."""
         self._tts.close()
         self._threads.shutdown(wait=False)
+        self._freed.stop()
 
 
 class _LocalSpeech:
-    def __init__(self, tts: Any, threads: ThreadPoolExecutor, text: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, tts: Any, threads: ThreadPoolExecutor, freed: FreedMemory, text: str, options: Mapping[str, Any]
+    ) -> None:
         self._tts = tts
         self._threads = threads
+        self._freed = freed
         self._text = text
         self._options = options
         self._stream: Any = None
@@ -170,6 +176,7 @@ class _LocalSpeech:
         self._closed = True
         if self._stream is not None:
             self._stream.close()
+        self._freed.soon()
 
     def _read(self, seconds: float) -> Sequence[Chunk]:
         if self._stream is None:
