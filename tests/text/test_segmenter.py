@@ -39,8 +39,9 @@ def test_a_segment_over_the_budget_has_no_place_to_cut(text: str, max_seconds: f
         if part.seconds > max_seconds + 1e-6:
             own = [piece for piece in pieces if part.start <= piece.start and piece.end <= part.end]
             speech = [index for index, piece in enumerate(own) if piece.seconds]
-            # Between the first and the last atom that speaks, nothing allows a cut.
-            assert all(piece.boundary < Boundary.CHARACTER for piece in own[speech[0] : speech[-1]])
+            # Between the first and the last atom that speaks, nothing allows a cut, or only in the middle of a clause.
+            allowed = Boundary.CLAUSE if part.seconds <= 1.2 * max_seconds else Boundary.CHARACTER
+            assert all(piece.boundary < allowed for piece in own[speech[0] : speech[-1]])
 
 
 @given(TEXTS)
@@ -143,6 +144,14 @@ def test_a_sentence_without_marks_is_cut_between_words() -> None:
     parts = segment("word " * 200)
     assert all(part.text.endswith("word ") for part in parts)
     assert all(part.seconds <= MAX_SECONDS for part in parts)
+
+
+def test_a_clause_a_little_over_the_budget_is_kept_whole() -> None:
+    text = "The house at the end of the road had been empty, and one of the windows was broken."
+    clause = text[: text.index(" and")]
+    (whole,) = segment(clause)
+    assert [part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.15)][0] == clause
+    assert [part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.25)][0] != clause
 
 
 def test_an_oversize_word_is_kept_whole() -> None:
