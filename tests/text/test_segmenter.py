@@ -150,8 +150,8 @@ def test_a_clause_a_little_over_the_budget_is_kept_whole() -> None:
     text = "The house at the end of the road had been empty, and one of the windows was broken."
     clause = text[: text.index(" and")]
     (whole,) = segment(clause)
-    assert [part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.15)][0] == clause
-    assert [part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.25)][0] != clause
+    assert next(part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.15)) == clause
+    assert next(part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.25)) != clause
 
 
 def test_an_oversize_word_is_kept_whole() -> None:
