@@ -19,6 +19,7 @@ import re
 import statistics
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chattts_onnx import ChatTTS
-from chattts_onnx.config import Manifest
+from chattts_onnx.config import MANIFEST_NAME, Manifest
 from chattts_onnx.errors import MissingExtraError
 from chattts_onnx.evaluation.asr import MODEL_NAME, Recognizer
 from chattts_onnx.evaluation.listening import Heard, errors_by_measure, listen
@@ -44,6 +45,7 @@ from chattts_onnx.evaluation.scoring import rate
 from chattts_onnx.evaluation.sentences import Sentence
 from chattts_onnx.evaluation.speakers import Embed, encoder
 from chattts_onnx.evaluation.spelling import english_words, mandarin_tokens, pinyin_tokens
+from chattts_onnx.hub import resolve_model
 
 Samples = NDArray[np.float32]
 TEXTS = Path(__file__).parent / "texts"
@@ -61,9 +63,10 @@ def main() -> None:
     report: Dict[str, Any] = {"environment": environment(), "characters": len(text), "seed": args.seed, "runs": {}}
     ear = Recognizer(threads=args.ear_threads)
     embed = _encoder()
-    with ChatTTS.from_pretrained(args.model, precision=args.precision, threads=args.threads) as tts:
+    with _opened(args, args.segment_seconds) as tts:
         report["model"], report["name"] = tts.description, tts.manifest.name
         report["default"] = tts.manifest.continuity
+        report["segment_seconds"] = tts.manifest.segment_seconds
         report["voice"] = tts.voices.get(args.voice).name
         ways = args.continuity or [tts.manifest.continuity, *(way for way in WAYS if way != tts.manifest.continuity)]
         for number, way in enumerate(ways):
@@ -86,6 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default=None)
     parser.add_argument("--language", choices=("zh", "en"), default="zh")
     parser.add_argument("--text", type=Path, default=None, metavar="FILE", help="another text")
+    parser.add_argument("--segment-seconds", type=float, default=None, help="longest segment (default: the model's)")
     parser.add_argument("--characters", type=int, default=None, help="only the beginning of the text")
     parser.add_argument("--continuity", nargs="+", choices=WAYS, default=None, help="the first is heard as a whole")
     parser.add_argument("--limit", type=int, default=None, help="segments heard of the first way (default: all)")
@@ -122,35 +126,42 @@ def _parts(audio: Any) -> Iterator[Part]:
         yield Part(one.spoken, samples, rate, one.attempts, one.problem)
 
 
-def _speak_pieces(text: str, args: argparse.Namespace) -> Iterator[Part]:
-    """Each 200 characters as one prompt: the same model, told that it may speak so long."""
-    from chattts_onnx.hub import resolve_model
-
+@contextmanager
+def _opened(args: argparse.Namespace, segment_seconds: Optional[float]) -> Iterator[ChatTTS]:
+    """The model, told how long it may speak if that is given."""
+    if segment_seconds is None:
+        with ChatTTS.from_pretrained(args.model, precision=args.precision, threads=args.threads) as tts:
+            yield tts
+        return
     source = resolve_model(args.model, args.precision).path
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         for path in source.iterdir():
-            if path.name != "manifest.json":
+            if path.name != MANIFEST_NAME:
                 (directory / path.name).symlink_to(path.resolve())
-        replace(Manifest.load(source), segment_seconds=CUT_SECONDS).save(directory)
+        replace(Manifest.load(source), segment_seconds=segment_seconds).save(directory)
         with ChatTTS.from_pretrained(directory, threads=args.threads) as tts:
-            flat = text.replace("\n", "") if args.language == "zh" else " ".join(text.split())
-            for start in range(0, len(flat), CUT):
-                piece = flat[start : start + CUT]
-                # One segment a piece: sentences are not told apart by a program that counts characters.
-                joined = re.sub(r"(?<=[。！？.!?])", "，" if args.language == "zh" else ",", piece)
-                joined = re.sub(r"[。！？.!?]+(?=[，,])", "", joined)
-                audio = tts.synthesize(
-                    joined, continuity="none", seed=args.seed + start, voice=args.voice, max_attempts=1
-                )
-                parts = list(_parts(audio))
-                yield Part(
-                    "".join(part.spoken for part in parts),
-                    audio.samples,
-                    audio.sample_rate,
-                    sum(part.attempts for part in parts) - len(parts) + 1,
-                    next((part.problem for part in parts if part.problem), None),
-                )
+            yield tts
+
+
+def _speak_pieces(text: str, args: argparse.Namespace) -> Iterator[Part]:
+    """Each 200 characters as one prompt: the same model, told that it may speak so long."""
+    with _opened(args, CUT_SECONDS) as tts:
+        flat = text.replace("\n", "") if args.language == "zh" else " ".join(text.split())
+        for start in range(0, len(flat), CUT):
+            piece = flat[start : start + CUT]
+            # One segment a piece: sentences are not told apart by a program that counts characters.
+            joined = re.sub(r"(?<=[。！？.!?])", "，" if args.language == "zh" else ",", piece)
+            joined = re.sub(r"[。！？.!?]+(?=[，,])", "", joined)
+            audio = tts.synthesize(joined, continuity="none", seed=args.seed + start, voice=args.voice, max_attempts=1)
+            parts = list(_parts(audio))
+            yield Part(
+                "".join(part.spoken for part in parts),
+                audio.samples,
+                audio.sample_rate,
+                sum(part.attempts for part in parts) - len(parts) + 1,
+                next((part.problem for part in parts if part.problem), None),
+            )
 
 
 def _measure(
@@ -260,9 +271,9 @@ def _headline(report: Dict[str, Any]) -> str:
     value, low, high = ratio(run["errors"][measure], report["alone"]["errors"][measure])
     return (
         f"{report['model']}, voice {report['voice']}, {report['characters']} characters, seed {report['seed']}, "
-        f"recogniser {MODEL_NAME}. The text read with `{way}` has {value:.2f} times the error rate of its lines read "
-        f"alone (95 % interval {low:.2f} to {high:.2f}), tails lost: {run['lost_tails']} of {run['heard']}, alone "
-        f"{report['alone']['lost_tails']}."
+        f"segments of at most {report['segment_seconds']:g} s, recogniser {MODEL_NAME}. The text read "
+        f"with `{way}` has {value:.2f} times the error rate of its lines read alone (95 % interval {low:.2f} to {high:.2f}), tails lost: {run['lost_tails']} of "
+        f"{run['heard']}, alone {report['alone']['lost_tails']}."
     )
 
 

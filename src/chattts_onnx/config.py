@@ -122,6 +122,8 @@ class Manifest:
     """Whether its text head was taught to name the symbol that a decode step speaks (`synthesizer.alignment`)."""
     segment_seconds: float = 12.0
     """Longest segment that the model speaks well, in estimated seconds."""
+    clause_slack: float = 1.0
+    """A single clause may be this many times as long before it is cut between words, which is heard."""
     context_seconds: float = 24.0
     """Longest segment with the one before as its prompt that the model was taught, in seconds."""
     format_version: int = FORMAT_VERSION

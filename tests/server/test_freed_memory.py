@@ -32,6 +32,7 @@ def test_nothing_after_stop() -> None:
     memory = FreedMemory(calls.append, delay=0.05)
     memory.soon()
     memory.stop()
+    memory.soon()
     assert not threading.Event().wait(0.15)
     assert calls == []
 

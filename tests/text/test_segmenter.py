@@ -39,9 +39,8 @@ def test_a_segment_over_the_budget_has_no_place_to_cut(text: str, max_seconds: f
         if part.seconds > max_seconds + 1e-6:
             own = [piece for piece in pieces if part.start <= piece.start and piece.end <= part.end]
             speech = [index for index, piece in enumerate(own) if piece.seconds]
-            # Between the first and the last atom that speaks, nothing allows a cut, or only in the middle of a clause.
-            allowed = Boundary.CLAUSE if part.seconds <= 1.2 * max_seconds else Boundary.CHARACTER
-            assert all(piece.boundary < allowed for piece in own[speech[0] : speech[-1]])
+            # Between the first and the last atom that speaks, nothing allows a cut.
+            assert all(piece.boundary < Boundary.CHARACTER for piece in own[speech[0] : speech[-1]])
 
 
 @given(TEXTS)
@@ -146,12 +145,28 @@ def test_a_sentence_without_marks_is_cut_between_words() -> None:
     assert all(part.seconds <= MAX_SECONDS for part in parts)
 
 
+@given(TEXTS, st.floats(0.3, 15))
+@settings(max_examples=60, deadline=None)
+def test_with_slack_only_a_single_clause_is_over_the_budget(text: str, max_seconds: float) -> None:
+    pieces = atoms(text)
+    for part in segment(text, max_seconds=max_seconds, clause_slack=1.2):
+        if part.seconds > max_seconds + 1e-6:
+            own = [piece for piece in pieces if part.start <= piece.start and piece.end <= part.end]
+            speech = [index for index, piece in enumerate(own) if piece.seconds]
+            uncut = Boundary.CLAUSE if part.seconds <= 1.2 * max_seconds + 1e-6 else Boundary.CHARACTER
+            assert all(piece.boundary < uncut for piece in own[speech[0] : speech[-1]])
+
+
 def test_a_clause_a_little_over_the_budget_is_kept_whole() -> None:
     text = "The house at the end of the road had been empty, and one of the windows was broken."
     clause = text[: text.index(" and")]
     (whole,) = segment(clause)
-    assert next(part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.15)) == clause
-    assert next(part.text.strip() for part in segment(text, max_seconds=whole.seconds / 1.25)) != clause
+
+    def first(shorter: float) -> str:
+        return next(part.text.strip() for part in segment(text, max_seconds=whole.seconds / shorter, clause_slack=1.2))
+
+    assert first(1.15) == clause
+    assert first(1.25) != clause
 
 
 def test_an_oversize_word_is_kept_whole() -> None:

@@ -22,6 +22,7 @@ PUBLISHED: Mapping[str, Any] = {
     "refines": True,
     "aligns": False,
     "segment_seconds": 12.0,
+    "clause_slack": 1.0,
     "context_seconds": 24.0,
     "continuity": "carry",
 }

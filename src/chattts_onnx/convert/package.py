@@ -188,6 +188,7 @@ class _Conversion:
             refines=bool(model["refines"]),
             aligns=bool(model["aligns"]),
             segment_seconds=float(model["segment_seconds"]),
+            clause_slack=float(model["clause_slack"]),
             context_seconds=float(model["context_seconds"]),
             default_voice=model.get("default_voice"),
             continuity=str(model["continuity"]),

@@ -29,25 +29,25 @@ class FreedMemory:
 
     def soon(self) -> None:
         """Something was freed: give it back in a while, together with what others free until then."""
-        if self._trim is None:
-            return
         with self._lock:
-            if self._timer is None:
+            if self._trim is not None and self._timer is None:
                 self._timer = threading.Timer(self._delay, self._now)
                 self._timer.daemon = True
                 self._timer.start()
 
     def stop(self) -> None:
-        """Forget about it."""
+        """Forget about it, for good."""
         with self._lock:
+            self._trim = None
             if self._timer is not None:
                 self._timer.cancel()
 
     def _now(self) -> None:
         with self._lock:
             self._timer = None
-        assert self._trim is not None
-        self._trim(0)
+            trim = self._trim
+        if trim is not None:
+            trim(0)
 
 
 def find_malloc_trim() -> Optional[Callable[[int], object]]:

@@ -179,7 +179,9 @@ class ChatTTS:
             raise InputError(f"the text must be a string, not {type(text).__name__}: decode bytes first")
         seed = chosen.seed if chosen.seed is not None else secrets.randbits(32)
         voice = self._voice(chosen.voice)
-        script = write_script(text, chosen, max_seconds=self.manifest.segment_seconds)
+        script = write_script(
+            text, chosen, max_seconds=self.manifest.segment_seconds, clause_slack=self.manifest.clause_slack
+        )
         first = next(script)  # input that cannot be spoken fails here, not in the middle of a stream
         narration = Narration(self._parts, _chain(first, script), voice, chosen, seed=seed, live=live)
         return SpeechStream(narration, seed)

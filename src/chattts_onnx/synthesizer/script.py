@@ -40,7 +40,7 @@ class Line:
     """Silence before it, where nothing stands before that could carry a pause."""
 
 
-def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> Iterator[Line]:
+def write_script(text: str, options: SpeechOptions, *, max_seconds: float, clause_slack: float = 1.0) -> Iterator[Line]:
     """The lines of ``text``, each made when it is asked for, so that a book starts as soon as a sentence.
 
     What cannot be spoken (an emoji, a rule of dashes) gives no line; its pause goes to the line before it, or is the
@@ -50,6 +50,7 @@ def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> It
         text: plain text with tags, or SSML if ``options.ssml``.
         options: normalisation, language, lexicon.
         max_seconds: budget of a line.
+        clause_slack: see `segment`.
 
     Raises:
         EmptyTextError: there is nothing to say; raised before any line is given.
@@ -58,7 +59,7 @@ def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> It
     lead_ms = 0
     index = 0
     waiting: Optional[Line] = None  # until it is known whether a pause behind it belongs to it
-    for line in _lines(text, options, max_seconds):
+    for line in _lines(text, options, max_seconds, clause_slack):
         if not line.spoken:
             if waiting is None:
                 lead_ms += line.pause_ms
@@ -75,7 +76,7 @@ def write_script(text: str, options: SpeechOptions, *, max_seconds: float) -> It
     yield waiting
 
 
-def _lines(text: str, options: SpeechOptions, max_seconds: float) -> Iterator[Line]:
+def _lines(text: str, options: SpeechOptions, max_seconds: float, clause_slack: float) -> Iterator[Line]:
     lexicon = Lexicon(options.lexicon) if options.lexicon else None
     for passage in _passages(text, options):
         utterances = iterate(
@@ -84,6 +85,7 @@ def _lines(text: str, options: SpeechOptions, max_seconds: float) -> Iterator[Li
             lexicon=lexicon,
             normalization=options.normalize,
             max_seconds=max_seconds,
+            clause_slack=clause_slack,
         )
         try:
             for utterance in utterances:

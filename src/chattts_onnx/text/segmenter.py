@@ -22,9 +22,6 @@ MAX_SECONDS = 12.0
 MIN_SECONDS = 1.5
 """Segments shorter than this are joined with a neighbour where the budget allows."""
 
-_CLAUSE_SLACK = 1.2
-"""A clause that is over the budget in seconds by no more than this is kept whole: a cut between words is heard."""
-
 PAUSES_MS = {
     Boundary.NONE: 0,
     Boundary.CHARACTER: 0,
@@ -69,6 +66,7 @@ def segment(
     max_tokens: Optional[int] = None,
     count_tokens: Optional[Callable[[str], int]] = None,
     max_seconds: float = MAX_SECONDS,
+    clause_slack: float = 1.0,
     min_seconds: float = MIN_SECONDS,
 ) -> List[Segment]:
     """Cut ``text`` into segments; joined they are ``text`` again. Linear time.
@@ -77,8 +75,8 @@ def segment(
         text: text with tags, as the user wrote it (before normalisation).
         max_tokens: budget of a segment in tokens, counted by ``count_tokens``; None: only seconds count.
         count_tokens: tokens of a piece of text; called once for each atom.
-        max_seconds: budget of a segment in estimated seconds of speech. An atom over the budget is kept whole, and
-            so is a clause that is a little over it, where there is no budget in tokens.
+        max_seconds: budget of a segment in estimated seconds of speech. An atom over the budget is kept whole.
+        clause_slack: a single clause may be this many times the budget before it is cut between words, which is heard.
         min_seconds: shorter segments are joined with a neighbour.
 
     Raises:
@@ -90,10 +88,9 @@ def segment(
     if not pieces:
         return []
     weights = [_weight(atom, text, max_seconds, max_tokens, count_tokens) for atom in pieces]
-    slack = _CLAUSE_SLACK if max_tokens is None else 1.0
     runs: List[_Run] = []
     for sentence in _cut(pieces, weights, 0, len(pieces), Boundary.SENTENCE):
-        runs.extend(_shrink(pieces, weights, sentence, slack))
+        runs.extend(_shrink(pieces, weights, sentence, clause_slack))
     runs = _join_short(pieces, runs, min_seconds / max_seconds)
     return [_segment(text, pieces, run, last=run.last == len(pieces)) for run in runs]
 
@@ -123,13 +120,13 @@ def _cut(pieces: Sequence[Atom], weights: Sequence[float], first: int, last: int
     return runs
 
 
-def _shrink(pieces: Sequence[Atom], weights: Sequence[float], run: _Run, slack: float) -> List[_Run]:
-    """Cut a run that is over the budget at clauses, then, where it is over by ``slack``, at words and characters."""
+def _shrink(pieces: Sequence[Atom], weights: Sequence[float], run: _Run, clause_slack: float) -> List[_Run]:
+    """Cut a run that is over the budget at clauses, then what is over it by ``clause_slack`` at words and characters."""
     done = [run]
     for level in (Boundary.CLAUSE, Boundary.WORD, Boundary.CHARACTER):
         smaller: List[_Run] = []
         for part in done:
-            if part.weight <= (1.0 if level is Boundary.CLAUSE else slack):
+            if part.weight <= (1.0 if level is Boundary.CLAUSE else clause_slack):
                 smaller.append(part)
             else:
                 smaller.extend(_pack(_cut(pieces, weights, part.first, part.last, level), part.weight))

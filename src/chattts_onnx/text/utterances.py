@@ -47,6 +47,7 @@ def prepare(
     max_tokens: Optional[int] = None,
     count_tokens: Optional[Callable[[str], int]] = None,
     max_seconds: float = MAX_SECONDS,
+    clause_slack: float = 1.0,
     max_characters: int = MAX_CHARACTERS,
 ) -> List[Utterance]:
     """Cut ``text`` into utterances; at least one of them can be spoken.
@@ -59,6 +60,7 @@ def prepare(
         max_tokens: see `segment`.
         count_tokens: see `segment`.
         max_seconds: see `segment`.
+        clause_slack: see `segment`.
         max_characters: longest text accepted.
 
     Raises:
@@ -75,6 +77,7 @@ def prepare(
             max_tokens=max_tokens,
             count_tokens=count_tokens,
             max_seconds=max_seconds,
+            clause_slack=clause_slack,
             max_characters=max_characters,
         )
     )
@@ -89,6 +92,7 @@ def iterate(
     max_tokens: Optional[int] = None,
     count_tokens: Optional[Callable[[str], int]] = None,
     max_seconds: float = MAX_SECONDS,
+    clause_slack: float = 1.0,
     max_characters: int = MAX_CHARACTERS,
 ) -> Iterator[Utterance]:
     """As `prepare`, one utterance at a time: the first of a book is there before the last is normalised.
@@ -100,7 +104,13 @@ def iterate(
     overall = language or detect_language(source)
     spoke = False
     waiting: Optional[Utterance] = None  # until it is known whether what follows belongs to it
-    for part in segment(source, max_tokens=max_tokens, count_tokens=count_tokens, max_seconds=max_seconds):
+    for part in segment(
+        source,
+        max_tokens=max_tokens,
+        count_tokens=count_tokens,
+        max_seconds=max_seconds,
+        clause_slack=clause_slack,
+    ):
         spoken = normalize(part.text, language=language, default=overall, lexicon=lexicon, rules=normalization)
         if not is_speakable(spoken) and waiting is not None:
             waiting = replace(
