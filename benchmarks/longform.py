@@ -271,9 +271,9 @@ def _headline(report: Dict[str, Any]) -> str:
     value, low, high = ratio(run["errors"][measure], report["alone"]["errors"][measure])
     return (
         f"{report['model']}, voice {report['voice']}, {report['characters']} characters, seed {report['seed']}, "
-        f"segments of at most {report['segment_seconds']:g} s, recogniser {MODEL_NAME}. The text read "
-        f"with `{way}` has {value:.2f} times the error rate of its lines read alone (95 % interval {low:.2f} to {high:.2f}), tails lost: {run['lost_tails']} of "
-        f"{run['heard']}, alone {report['alone']['lost_tails']}."
+        f"segments of at most {report['segment_seconds']:g} s, recogniser {MODEL_NAME}. The text read with `{way}` has "
+        f"{value:.2f} times the error rate of its lines read alone (95 % interval {low:.2f} to {high:.2f}), tails lost: "
+        f"{run['lost_tails']} of {run['heard']}, alone {report['alone']['lost_tails']}."
     )
 
 

@@ -121,7 +121,7 @@ def _cut(pieces: Sequence[Atom], weights: Sequence[float], first: int, last: int
 
 
 def _shrink(pieces: Sequence[Atom], weights: Sequence[float], run: _Run, clause_slack: float) -> List[_Run]:
-    """Cut a run that is over the budget at clauses, then what is over it by ``clause_slack`` at words and characters."""
+    """Cut a run that is over the budget at clauses, then what is over by ``clause_slack`` at words and characters."""
     done = [run]
     for level in (Boundary.CLAUSE, Boundary.WORD, Boundary.CHARACTER):
         smaller: List[_Run] = []
