@@ -272,8 +272,8 @@ def _headline(report: Dict[str, Any]) -> str:
     return (
         f"{report['model']}, voice {report['voice']}, {report['characters']} characters, seed {report['seed']}, "
         f"segments of at most {report['segment_seconds']:g} s, recogniser {MODEL_NAME}. The text read with `{way}` has "
-        f"{value:.2f} times the error rate of its lines read alone (95 % interval {low:.2f} to {high:.2f}), tails lost: "
-        f"{run['lost_tails']} of {run['heard']}, alone {report['alone']['lost_tails']}."
+        f"{value:.2f} times the error rate of its lines read alone (95 % interval {low:.2f} to {high:.2f}), tails "
+        f"lost: {run['lost_tails']} of {run['heard']}, alone {report['alone']['lost_tails']}."
     )
 
 
