@@ -13,14 +13,14 @@ import copy
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .gpt_data import Corpus, collate, phonemes, share_matrix
+from .gpt_data import Corpus, Item, collate, phonemes, share_matrix
 from .gpt_model import GPT, GPTConfig, rope
 from .nets import BOOKS, Decoder
 from .teacher import BLENDS, HIBARI_VOICE
@@ -120,7 +120,7 @@ def train(args: argparse.Namespace) -> None:
     vocab = phonemes.vocabulary()
     spk = vocab["[spk_emb]"]
     model = build().to(dev)
-    corpus = Corpus(work, VOICES, vocab)
+    corpus = Corpus(work, VOICES, vocab, args.joined)
     matrices = [p for n, p in model.named_parameters() if n.startswith("gpt.layers") and p.dim() == 2]
     known = {id(p) for p in matrices}
     others = [p for n, p in model.named_parameters() if id(p) not in known and p.requires_grad]
@@ -201,16 +201,29 @@ def train(args: argparse.Namespace) -> None:
                 log.write(step=step, min=elapsed / 60, lr=factor, pos=seen, **{k: v / 25 for k, v in sums.items()})
                 sums = {}
             if step % 300 == 0:
-                log.write(step=step, valid=validate(ema, corpus, spk, vocab, dev))
+                log.write(step=step, **validate(ema, corpus, spk, vocab, dev))
             if step % peers.every == 0 and time.time() - saved > args.save:
                 checkpoint()
                 saved = time.time()
 
 
+def validate(
+    model: Model, corpus: Corpus, spk: int, vocab: Dict[str, int], dev: torch.device
+) -> Dict[str, Dict[str, float]]:
+    """Losses of clips that were held out, alone and read on from each other."""
+    rng = np.random.default_rng(0)
+    alone = sorted(corpus.valid, key=len)[:96]
+    kinds = {item.kind: [other for other in alone if other.kind == item.kind] for item in alone}
+    joined = [corpus.lengthened(item, kinds[item.kind], rng) for item in alone]
+    return {
+        "valid": losses_of(model, alone, spk, vocab, dev),
+        "valid_joined": losses_of(model, sorted(joined, key=len), spk, vocab, dev),
+    }
+
+
 @torch.no_grad()
-def validate(model: Model, corpus: Corpus, spk: int, vocab: Dict[str, int], dev: torch.device) -> Dict[str, float]:
+def losses_of(model: Model, items: List[Item], spk: int, vocab: Dict[str, int], dev: torch.device) -> Dict[str, float]:
     rng, sums, count = np.random.default_rng(0), {}, 0
-    items = sorted(corpus.valid, key=len)[:96]
     for i in range(0, len(items), 16):
         batch = {k: v.to(dev) for k, v in collate(items[i : i + 16], vocab, rng, 0.0).items()}
         with autocast(dev):
@@ -230,6 +243,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=6144, help="positions a step")
     parser.add_argument("--short", type=int, default=150, help="steps on short clips only at the start")
+    parser.add_argument("--joined", type=float, default=0.0, help="share of the clips read on from others")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument(

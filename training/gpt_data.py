@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
@@ -42,6 +43,7 @@ class Item:
         self, row: Dict[str, Any], codes: np.ndarray, mel: np.ndarray, vocab: Dict[str, int], voice: int
     ) -> None:
         self.voice, self.mel, self.name = voice, mel, str(row["id"])
+        self.kind = (voice, row["speed"], row["lang"])  # clips that one reader could say in a row
         # compute is scarcer than data: a pass takes a part of the bulk English voice and of the joined clips
         english = 0.35 if row["lang"] == "en" and FOCUS == "zh" else 1.0
         bulk = 0.06 if FOCUS else 0.18
@@ -63,6 +65,20 @@ class Item:
     def __len__(self) -> int:
         return len(self.ids) + len(self.codes)
 
+    def followed_by(self, other: Item) -> Item:
+        """Both in one breath, `other` behind this one: longer than any clip, and what reading on looks like."""
+        both = copy.copy(self)
+        both.codes, both.mel = np.concatenate((self.codes, other.codes)), np.concatenate((self.mel, other.mel), 1)
+        both.ids = np.concatenate((self.ids[:-1], other.ids[3:]))
+        both.split = len(self.ids) - 4
+        mark = len(self.ids) - 2  # the last symbol before the seam takes the silence around it, as in compose
+        spans = [
+            np.concatenate((np.minimum(a, mark), np.where(b == 2, mark, b + both.split)))
+            for a, b in ((self.low, other.low), (self.mid, other.mid), (self.high, other.high))
+        ]
+        both.low, both.mid, both.high = spans
+        return both
+
     def continued(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Prompt ids and spans with the tag of pace between transcript and text, as in the published template."""
         cut = 3 + self.split
@@ -72,8 +88,15 @@ class Item:
 
 
 class Corpus:
-    def __init__(self, work: Path, voices: Sequence[str], vocab: Dict[str, int]) -> None:
-        self.vocab = vocab
+    """Every clip, in the proportions of a pass.
+
+    Args:
+        joined: share of the clips that others of their kind are put in front of, drawn anew at every pass, so that the
+            model reads long texts, and on from what was said, without a teacher that does.
+    """
+
+    def __init__(self, work: Path, voices: Sequence[str], vocab: Dict[str, int], joined: float = 0.0) -> None:
+        self.vocab, self.joined = vocab, joined
         self.items: List[Item] = []
         self.valid: List[Item] = []
         for n, row in enumerate(data.rows(work)):
@@ -85,15 +108,30 @@ class Corpus:
                 # every 100th non-composite clip is held out for the loss curve
                 (self.valid if n % 100 == 7 and not row["id"].startswith("cp") else self.items).append(item)
 
+    def lengthened(self, item: Item, pool: Sequence[Item], rng: np.random.Generator) -> Item:
+        """`item` behind others of its kind, as many as a length drawn evenly allows."""
+        size = int(rng.integers(SIZES[3], SIZES[-1]))
+        while True:
+            before = pool[rng.integers(len(pool))]
+            if len(before) + len(item) >= size:
+                return item
+            item = before.followed_by(item)
+
     def batches(self, tokens: int, longest: int, rng: np.random.Generator) -> Iterator[List[Item]]:
         """One pass: shuffled, bucketed by padded size, about `tokens` positions a batch."""
         pool: Dict[int, List[Item]] = {}
         order = rng.permutation(len(self.items))
         ready: List[List[Item]] = []
+        kinds: Dict[Any, List[Item]] = {}
+        for item in self.items:
+            if not item.split:
+                kinds.setdefault(item.kind, []).append(item)
         for i in order:
             item = self.items[i]
             if rng.random() > item.share:
                 continue
+            if not item.split and longest > SIZES[-1] and rng.random() < self.joined:
+                item = self.lengthened(item, kinds[item.kind], rng)
             size = next(s for s in SIZES if s > len(item))
             if size > longest:
                 continue

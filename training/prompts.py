@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, List, Set, Tuple
 
 from .gpt_data import mandarin
-from .teacher import HIBARI_VOICE, _package_dir
+from .teacher import BLENDS, HIBARI_VOICE, _package_dir
 
 Span = List[str]  # [student token, teacher symbols]
 SPEEDS = [1.0] * 15 + [0.8, 0.9, 1.1, 1.25, 1.1]
-VOICE_MIX = ["heartbei"] * 3 + ["micyunxi"] * 3 + ["emxiao"] * 2 + ["geojian"] * 2
 PUNCTUATION = {"，": ",", "。": ".", "？": "?", "！": "!", "：": ":", "；": ";", "、": ","}
 PLAIN_EN = r"[A-Za-z ,.?!;:'’—-]+"
 PLAIN_ZH = "[\u4e00-\u9fff，。？！：；、]+"
@@ -167,7 +166,7 @@ def jobs(seed: int) -> Dict[str, List[Dict[str, Any]]]:
         for text in texts:
             spans = mapper.spans(text)
             if 2 <= sum(len(s) for _, s in spans) <= 380:
-                voice = HIBARI_VOICE if name == "heart" else rng.choice(VOICE_MIX)
+                voice = HIBARI_VOICE if name == "heart" else rng.choice(list(BLENDS))
                 job = {"id": f"{prefix}{seed}-{len(out[name]):05d}", "lang": "zh" if name == "zh" else "en"}
                 out[name].append({**job, "voice": voice, "speed": rng.choice(SPEEDS), "text": text, "spans": spans})
     return out

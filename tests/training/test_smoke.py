@@ -69,7 +69,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, mix, *common, "--other", str(work / "before.pt"))
     shutil.copy(work / "ckpt" / "gpt.pt", work / "before_gpt.pt")
-    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished")
+    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished", "--joined", "0.7")
     before, after = (load_state(path)["ema"] for path in (work / "before_gpt.pt", work / "ckpt" / "gpt.pt"))
     _run(monkeypatch, mix, *common, "--stage", "gpt", "--other", str(work / "before_gpt.pt"), "--share", "0.25")
     mean, moved = load_state(work / "ckpt" / "gpt.pt")["ema"], 0.0
@@ -129,3 +129,35 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(work: Path, mo
     for folder in ("corpus", "codes"):
         shutil.copytree(work / folder, again / folder)
     _run(monkeypatch, gpt, "--work", str(again), "--steps", "6", "--tokens", "512", "--short", "2")
+
+
+def test_clips_read_on_from_each_other_keep_the_symbol_of_every_step(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.gpt_data import Corpus, phonemes
+
+    from training import codec
+
+    _run(monkeypatch, codec, "--work", str(work), "--steps", "1", "--batch", "2", "--frames", "64")
+    corpus = Corpus(work, ["heartbei", "micyunxi"], phonemes.vocabulary())
+    first, second, third = [item for item in corpus.items if item.voice == 0][:3]
+    joined = first.followed_by(second.followed_by(third))
+
+    parts = [first, second, third]
+    spoken = [part.ids[3:-1] for part in parts]
+    assert joined.ids.tolist() == [*first.ids[:3], *np.concatenate(spoken), first.ids[-1]]
+    assert joined.split == len(spoken[0])
+    for name in ("codes", "mel"):
+        axis = 0 if name == "codes" else 1
+        np.testing.assert_array_equal(getattr(joined, name), np.concatenate([getattr(p, name) for p in parts], axis))
+    at, before = 0, None
+    for part in parts:
+        heard = part.ids[part.mid]
+        now = joined.ids[joined.mid][at : at + len(heard)]
+        lead, tail = part.mid == 2, part.mid == len(part.ids) - 1
+        np.testing.assert_array_equal(now[~lead & ~tail], heard[~lead & ~tail])
+        if before is not None:
+            assert set(now[lead].tolist()) == {before}  # silence belongs to the mark that it follows
+        if part is not third:
+            assert set(now[tail].tolist()) <= {int(part.ids[-2])}
+        at, before = at + len(heard), int(part.ids[-2])
