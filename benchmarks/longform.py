@@ -133,14 +133,15 @@ def _opened(args: argparse.Namespace, segment_seconds: Optional[float]) -> Itera
         with ChatTTS.from_pretrained(args.model, precision=args.precision, threads=args.threads) as tts:
             yield tts
         return
-    source = resolve_model(args.model, args.precision).path
+    resolved = resolve_model(args.model, args.precision)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        for path in source.iterdir():
+        for path in resolved.path.iterdir():
             if path.name != MANIFEST_NAME:
                 (directory / path.name).symlink_to(path.resolve())
-        replace(Manifest.load(source), segment_seconds=segment_seconds).save(directory)
+        replace(Manifest.load(resolved.path), segment_seconds=segment_seconds).save(directory)
         with ChatTTS.from_pretrained(directory, threads=args.threads) as tts:
+            tts.description = resolved.description  # and not of the temporary directory
             yield tts
 
 

@@ -46,14 +46,18 @@ def main() -> None:
     codec = list(read_lines(log / "codec.jsonl"))
     draw("codec", [("DVAE: log-mel L1", [("train", column(codec, "step", "l1"))], "step")])
     gpt = list(read_lines(log / "gpt.jsonl"))
-    valid = [{"step": r["step"], **r["valid"]} for r in gpt if "valid" in r]
+    valid, joined = ([{"step": r["step"], **r[name]} for r in gpt if name in r] for name in ("valid", "valid_joined"))
     train = [r for r in gpt if "ce" in r and r["ce"] > 1.5][2:]  # the first row after a resume is partial
     draw(
         "gpt",
         [
             (
                 "cross-entropy of the codes",
-                [("train (noised)", column(train, "step", "ce")), ("held out", column(valid, "step", "ce"))],
+                [
+                    ("train (noised)", column(train, "step", "ce")),
+                    ("held out", column(valid, "step", "ce")),
+                    *([("held out, joined", column(joined, "step", "ce"))] if joined else []),
+                ],
                 "step",
             ),
             ("symbol heard now: right", [(k, column(train, "step", "acc_" + k)) for k in ("mid", "last")], "step"),
