@@ -64,7 +64,8 @@ def main() -> None:
     ear = Recognizer(threads=args.ear_threads)
     embed = _encoder()
     with _opened(args, args.segment_seconds) as tts:
-        report["model"], report["name"] = tts.description, tts.manifest.name
+        report["model"] = resolve_model(args.model, args.precision).description
+        report["name"] = tts.manifest.name
         report["default"] = tts.manifest.continuity
         report["segment_seconds"] = tts.manifest.segment_seconds
         report["voice"] = tts.voices.get(args.voice).name
@@ -133,15 +134,14 @@ def _opened(args: argparse.Namespace, segment_seconds: Optional[float]) -> Itera
         with ChatTTS.from_pretrained(args.model, precision=args.precision, threads=args.threads) as tts:
             yield tts
         return
-    resolved = resolve_model(args.model, args.precision)
+    source = resolve_model(args.model, args.precision).path
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        for path in resolved.path.iterdir():
+        for path in source.iterdir():
             if path.name != MANIFEST_NAME:
                 (directory / path.name).symlink_to(path.resolve())
-        replace(Manifest.load(resolved.path), segment_seconds=segment_seconds).save(directory)
+        replace(Manifest.load(source), segment_seconds=segment_seconds).save(directory)
         with ChatTTS.from_pretrained(directory, threads=args.threads) as tts:
-            tts.description = resolved.description  # and not of the temporary directory
             yield tts
 
 

@@ -56,7 +56,7 @@ def main() -> None:
                 [
                     ("train (noised)", column(train, "step", "ce")),
                     ("held out", column(valid, "step", "ce")),
-                    *([("held out, joined", column(joined, "step", "ce"))] if joined else []),
+                    ("held out, joined", column(joined, "step", "ce")),
                 ],
                 "step",
             ),

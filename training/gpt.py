@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .gpt_data import Corpus, Item, collate, phonemes, share_matrix
+from .gpt_data import Corpus, Item, by_kind, collate, lengthened, phonemes, share_matrix
 from .gpt_model import GPT, GPTConfig, rope
 from .nets import BOOKS, Decoder
 from .teacher import BLENDS, HIBARI_VOICE
@@ -213,8 +213,8 @@ def validate(
     """Losses of clips that were held out, alone and read on from each other."""
     rng = np.random.default_rng(0)
     alone = sorted(corpus.valid, key=len)[:96]
-    kinds = {item.kind: [other for other in alone if other.kind == item.kind] for item in alone}
-    joined = [corpus.lengthened(item, kinds[item.kind], rng) for item in alone]
+    kinds = by_kind(alone)
+    joined = [lengthened(item, kinds, rng) for item in alone]
     return {
         "valid": losses_of(model, alone, spk, vocab, dev),
         "valid_joined": losses_of(model, sorted(joined, key=len), spk, vocab, dev),
@@ -249,12 +249,19 @@ def main() -> None:
     parser.add_argument(
         "--polished", action="store_true", help="after the polish: its Decoder stays, hidden states fit it"
     )
+    parser.add_argument("--validate", action="store_true", help="only print the losses of held-out clips")
     parser.add_argument("--meet", type=int, default=6, help="steps between the ranks' averages (RANK, WORLD)")
     parser.add_argument("--save", type=float, default=120.0, help="seconds between checkpoints")
     args = parser.parse_args()
     if "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    train(args)
+    if not args.validate:
+        train(args)
+        return
+    model, step, _ = load_model(args.work, polished=False)
+    vocab = phonemes.vocabulary()
+    for name, losses in validate(model, Corpus(args.work, VOICES, vocab), vocab["[spk_emb]"], vocab, device()).items():
+        print(step, name, losses)
 
 
 if __name__ == "__main__":

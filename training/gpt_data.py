@@ -87,6 +87,29 @@ class Item:
         return ids, low, mid, high
 
 
+Kinds = Dict[Any, List[Item]]
+
+
+def by_kind(items: Sequence[Item]) -> Kinds:
+    """Clips that may be read on from each other; those that are joined already stay out."""
+    kinds: Kinds = {}
+    for item in items:
+        if not item.split:
+            kinds.setdefault(item.kind, []).append(item)
+    return kinds
+
+
+def lengthened(item: Item, kinds: Kinds, rng: np.random.Generator) -> Item:
+    """`item` behind others of its kind, as many as a length drawn evenly allows."""
+    size = int(rng.integers(SIZES[3], SIZES[-1]))
+    pool = kinds[item.kind]
+    while True:
+        before = pool[rng.integers(len(pool))]
+        if len(before) + len(item) >= size:
+            return item
+        item = before.followed_by(item)
+
+
 class Corpus:
     """Every clip, in the proportions of a pass.
 
@@ -108,30 +131,18 @@ class Corpus:
                 # every 100th non-composite clip is held out for the loss curve
                 (self.valid if n % 100 == 7 and not row["id"].startswith("cp") else self.items).append(item)
 
-    def lengthened(self, item: Item, pool: Sequence[Item], rng: np.random.Generator) -> Item:
-        """`item` behind others of its kind, as many as a length drawn evenly allows."""
-        size = int(rng.integers(SIZES[3], SIZES[-1]))
-        while True:
-            before = pool[rng.integers(len(pool))]
-            if len(before) + len(item) >= size:
-                return item
-            item = before.followed_by(item)
-
     def batches(self, tokens: int, longest: int, rng: np.random.Generator) -> Iterator[List[Item]]:
         """One pass: shuffled, bucketed by padded size, about `tokens` positions a batch."""
         pool: Dict[int, List[Item]] = {}
         order = rng.permutation(len(self.items))
         ready: List[List[Item]] = []
-        kinds: Dict[Any, List[Item]] = {}
-        for item in self.items:
-            if not item.split:
-                kinds.setdefault(item.kind, []).append(item)
+        kinds = by_kind(self.items)
         for i in order:
             item = self.items[i]
             if rng.random() > item.share:
                 continue
             if not item.split and longest > SIZES[-1] and rng.random() < self.joined:
-                item = self.lengthened(item, kinds[item.kind], rng)
+                item = lengthened(item, kinds, rng)
             size = next(s for s in SIZES if s > len(item))
             if size > longest:
                 continue
