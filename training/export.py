@@ -19,7 +19,7 @@ from torch import Tensor
 
 from . import codec
 from .gpt import VOICES, load_model
-from .gpt_data import phonemes
+from .gpt_data import NOBODY, phonemes
 from .gpt_model import GPT
 from .nets import BOOKS, HOP, N_FFT, RATE, SHIPPED_PHASE_ROUNDS, MelSpectrogram
 from .postfilter import load_postfilter
@@ -41,7 +41,7 @@ def text_rows(gpt: GPT, vocab: Dict[str, int]) -> Tensor:
     table = gpt.text_table().detach().clone()
     for missing, nearest in ((0, 3), (1, 3), (2, 3), (7, 7), (8, 7), (9, 7)):
         table[vocab[f"[speed_{missing}]"]] = table[vocab[f"[speed_{nearest}]"]]
-    table[vocab["[empty_spk]"]] = torch.nn.functional.normalize(gpt.voice.weight.detach().float(), dim=-1).mean(0)
+    table[vocab["[empty_spk]"]] = gpt.voice_table().detach()[NOBODY]
     for name in ("[PAD]", "[UNK]", "[Etts]"):
         table[vocab[name]] = 0.0
     return table

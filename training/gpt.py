@@ -120,7 +120,7 @@ def train(args: argparse.Namespace) -> None:
     vocab = phonemes.vocabulary()
     spk = vocab["[spk_emb]"]
     model = build().to(dev)
-    corpus = Corpus(work, VOICES, vocab, args.joined)
+    corpus = Corpus(work, VOICES, vocab, args.joined, args.cut)
     matrices = [p for n, p in model.named_parameters() if n.startswith("gpt.layers") and p.dim() == 2]
     known = {id(p) for p in matrices}
     others = [p for n, p in model.named_parameters() if id(p) not in known and p.requires_grad]
@@ -210,14 +210,15 @@ def train(args: argparse.Namespace) -> None:
 def validate(
     model: Model, corpus: Corpus, spk: int, vocab: Dict[str, int], dev: torch.device
 ) -> Dict[str, Dict[str, float]]:
-    """Losses of clips that were held out, alone and read on from each other."""
+    """Losses of clips that were held out: alone, read on from each other, and as clones do, with no voice named."""
     rng = np.random.default_rng(0)
     alone = sorted(corpus.valid, key=len)[:96]
     kinds = by_kind(alone)
-    joined = [lengthened(item, kinds, rng) for item in alone]
+    joined = sorted((lengthened(item, kinds, rng) for item in alone), key=len)
     return {
         "valid": losses_of(model, alone, spk, vocab, dev),
-        "valid_joined": losses_of(model, sorted(joined, key=len), spk, vocab, dev),
+        "valid_joined": losses_of(model, joined, spk, vocab, dev),
+        "valid_nameless": losses_of(model, [item.continued(nameless=True) for item in joined], spk, vocab, dev),
     }
 
 
@@ -244,6 +245,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=6144, help="positions a step")
     parser.add_argument("--short", type=int, default=150, help="steps on short clips only at the start")
     parser.add_argument("--joined", type=float, default=0.0, help="share of the clips read on from others")
+    parser.add_argument("--cut", type=float, default=0.0, help="share of the clips with commas that end at one")
     parser.add_argument("--muon", type=float, default=0.02)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .teacher import FRAME, HIBARI_VOICE
 
 FOCUS = os.environ.get("MINI_FOCUS", "")  # "zh": the last stretch, mostly Mandarin, which lags behind
 SPEEDS = {0.8: 3, 0.9: 4, 1.0: 5, 1.1: 6, 1.25: 7}
+NOBODY = -1  # the row of `GPT.voice_table` for speech whose voice is only heard, not given
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
 NOOPS = [
     t for t in phonemes.SPECIALS if t.startswith(("[laugh", "[oral_", "[break_", "[music", "[pure", "[undef", "[v_b"))
@@ -61,6 +62,7 @@ class Item:
 
         self.low, self.mid, self.high = find(steps), find(steps + data.STEP // 2), find(steps + data.STEP - 1)
         self.split = int(row.get("split", 0))
+        self.commas = np.flatnonzero(self.ids[:-2] == vocab[","])
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.codes)
@@ -70,21 +72,40 @@ class Item:
         both = copy.copy(self)
         both.codes, both.mel = np.concatenate((self.codes, other.codes)), np.concatenate((self.mel, other.mel), 1)
         both.ids = np.concatenate((self.ids[:-1], other.ids[3:]))
-        both.split = len(self.ids) - 4
+        added = len(self.ids) - 4
+        both.split, both.commas = added + other.split, np.concatenate((self.commas, other.commas + added))
         mark = len(self.ids) - 2  # the last symbol before the seam takes the silence around it, as in compose
         spans = [
-            np.concatenate((np.minimum(a, mark), np.where(b == 2, mark, b + both.split)))
+            np.concatenate((np.minimum(a, mark), np.where(b == 2, mark, b + added)))
             for a, b in ((self.low, other.low), (self.mid, other.mid), (self.high, other.high))
         ]
         both.low, both.mid, both.high = spans
         return both
 
-    def continued(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Prompt ids and spans with the tag of pace between transcript and text, as in the published template."""
+    def up_to(self, mark: int) -> Item:
+        """What is said until the symbol at `mark` of `ids` is over: a text that ends there."""
+        part = copy.copy(self)
+        steps = int(np.searchsorted(self.mid, mark, side="right"))
+        part.codes, part.mel = self.codes[:steps], self.mel[:, : 2 * steps]
+        part.ids = np.append(self.ids[: mark + 1], self.ids[-1])
+        part.low, part.mid, part.high = (np.minimum(x[:steps], mark) for x in (self.low, self.mid, self.high))
+        part.commas = self.commas[self.commas < mark]
+        return part
+
+    def read_on_from(self, mark: int) -> Item:
+        """The same clip, of which everything until the symbol at `mark` of `ids` was said before."""
+        part = copy.copy(self)
+        part.split = mark - 2
+        return part
+
+    def continued(self, nameless: bool) -> Item:
+        """The tag of pace between transcript and text, as in the published template; as in clones, nobody named."""
         cut = 3 + self.split
-        ids = np.concatenate((self.ids[:2], self.ids[3:cut], self.ids[2:3], self.ids[cut:]))
-        low, mid, high = (x - ((x >= 3) & (x < cut)) for x in (self.low, self.mid, self.high))
-        return ids, low, mid, high
+        out = copy.copy(self)
+        out.ids = np.concatenate((self.ids[:2], self.ids[3:cut], self.ids[2:3], self.ids[cut:]))
+        out.low, out.mid, out.high = (x - ((x >= 3) & (x < cut)) for x in (self.low, self.mid, self.high))
+        out.voice = NOBODY if nameless else self.voice
+        return out
 
 
 Kinds = Dict[Any, List[Item]]
@@ -116,10 +137,14 @@ class Corpus:
     Args:
         joined: share of the clips that others of their kind are put in front of, drawn anew at every pass, so that the
             model reads long texts, and on from what was said, without a teacher that does.
+        cut: share of the clips with a comma that end there, and as many again that are read on from there, as segments
+            of long texts are.
     """
 
-    def __init__(self, work: Path, voices: Sequence[str], vocab: Dict[str, int], joined: float = 0.0) -> None:
-        self.vocab, self.joined = vocab, joined
+    def __init__(
+        self, work: Path, voices: Sequence[str], vocab: Dict[str, int], joined: float = 0.0, cut: float = 0.0
+    ) -> None:
+        self.vocab, self.joined, self.cut = vocab, joined, cut
         self.items: List[Item] = []
         self.valid: List[Item] = []
         for n, row in enumerate(data.rows(work)):
@@ -141,7 +166,11 @@ class Corpus:
             item = self.items[i]
             if rng.random() > item.share:
                 continue
-            if not item.split and longest > SIZES[-1] and rng.random() < self.joined:
+            whole = not item.split
+            if whole and len(item.commas) and (fate := rng.random()) < 2 * self.cut:
+                mark = int(rng.choice(item.commas))
+                item = item.up_to(mark) if fate < self.cut else item.read_on_from(mark)
+            if whole and longest > SIZES[-1] and rng.random() < self.joined:
                 item = lengthened(item, kinds, rng)
             size = next(s for s in SIZES if s > len(item))
             if size > longest:
@@ -170,10 +199,11 @@ def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, 
     low, high = np.zeros((rows, frames), np.int64), np.zeros((rows, frames), np.int64)
     aux = np.full((rows, frames, 3), -100, np.int64)
     mel = np.zeros((rows, MELS, 2 * frames), np.float32)
-    for b, item in enumerate(items):
+    voice = np.zeros(rows, np.int64)
+    for b, clip in enumerate(items):
+        reads_on = noise and clip.split and rng.random() < 0.6
+        item = clip.continued(nameless=rng.random() < 0.4) if reads_on else clip
         prompt, lo, mid, hi = item.ids, item.low, item.mid, item.high
-        if noise and item.split and rng.random() < 0.6:
-            prompt, lo, mid, hi = item.continued()
         if noise and rng.random() < 0.06:  # a tag that changes nothing must be heard as nothing
             k = int(rng.integers(3, len(prompt)))
             prompt = np.insert(prompt, k, vocab[NOOPS[rng.integers(len(NOOPS))]])
@@ -199,6 +229,7 @@ def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, 
         for k in range(3):
             aux[b, :t, k] = prompt[np.minimum(mid + k, p - 1)]
         mel[b, :, : 2 * t] = item.mel
+        voice[b] = item.voice
     out = {
         "ids": ids,
         "is_code": is_code,
@@ -209,7 +240,6 @@ def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, 
         "high": high,
         "aux": aux,
         "mel": mel,
+        "voice": voice,
     }
-    tensors = {k: torch.from_numpy(v) for k, v in out.items()}
-    tensors["voice"] = torch.tensor([i.voice for i in items])
-    return tensors
+    return {k: torch.from_numpy(v) for k, v in out.items()}

@@ -135,10 +135,14 @@ class GPT(nn.Module):
     def text_table(self) -> Tensor:
         return self.emb_own + self.share @ self.emb_parts
 
+    def voice_table(self) -> Tensor:
+        """Every voice's unit vector, and behind them their mean, `[empty_spk]`: nobody is named."""
+        named = F.normalize(self.voice.weight.float(), dim=-1)
+        return torch.cat((named, named.mean(0, keepdim=True)))
+
     def embed_text(self, ids: Tensor, voice: Tensor, spk_id: int) -> Tensor:
         x = self.text_table()[ids]
-        v = F.normalize(self.voice(voice).float(), dim=-1)
-        return torch.where((ids == spk_id)[..., None], v[:, None], x)
+        return torch.where((ids == spk_id)[..., None], self.voice_table()[voice][:, None], x)
 
     def embed_codes(self, codes: Tensor) -> Tensor:
         """[B, T, 4] -> [B, T, C]."""

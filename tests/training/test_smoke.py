@@ -71,7 +71,8 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(
     _run(monkeypatch, vocoder, *common, *small, "--polish", "--gan", "0.1", "--mel-gan", "0.1", "--look-on", "1")
     _run(monkeypatch, mix, *common, "--other", str(work / "before.pt"))
     shutil.copy(work / "ckpt" / "gpt.pt", work / "before_gpt.pt")
-    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished", "--joined", "0.7")
+    _run(monkeypatch, gpt, *common, "--steps", "5", "--tokens", "512", "--short", "2", "--polished", "--joined", "0.7",
+         "--cut", "0.4")  # fmt: skip
     before, after = (load_state(path)["ema"] for path in (work / "before_gpt.pt", work / "ckpt" / "gpt.pt"))
     _run(monkeypatch, mix, *common, "--stage", "gpt", "--other", str(work / "before_gpt.pt"), "--share", "0.25")
     mean, moved = load_state(work / "ckpt" / "gpt.pt")["ema"], 0.0
@@ -80,7 +81,8 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(
         assert torch.allclose(mean[name], 0.75 * after[name] + 0.25 * before[name], atol=1e-6), name
     assert moved > 1e-5
     _run(monkeypatch, gpt, *common, "--validate")
-    assert {"valid", "valid_joined"} == {line.split()[1] for line in capsys.readouterr().out.splitlines()[-2:]}
+    printed = [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert printed[-3:] == ["valid", "valid_joined", "valid_nameless"]
     _run(monkeypatch, text_head, *common, "--clips", "8", "--passes", "1")
     _run(monkeypatch, postfilter, *common)
     _run(monkeypatch, export, *common)
@@ -165,3 +167,41 @@ def test_clips_read_on_from_each_other_keep_the_symbol_of_every_step(
         if part is not third:
             assert set(now[tail].tolist()) == {int(part.ids[-2])}
         at, before = at + len(heard), int(part.ids[-2])
+
+
+def test_clips_end_at_commas_and_are_read_on_from_there(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.gpt_data import NOBODY, Corpus, collate, phonemes
+
+    from training import codec
+
+    _run(monkeypatch, codec, "--work", str(work), "--steps", "1", "--batch", "2", "--frames", "64")
+    vocab = phonemes.vocabulary()
+    corpus = Corpus(work, ["heartbei", "micyunxi"], vocab)
+    one, other = [item for item in corpus.items if item.voice == 1 and len(item.commas)][:2]
+    mark = int(one.commas[-1])
+    assert one.ids[mark] == vocab[","]
+
+    part = one.up_to(mark)
+    assert part.ids.tolist() == [*one.ids[: mark + 1], vocab["[Ptts]"]]
+    steps = len(part.codes)
+    assert 0 < steps < len(one.codes)
+    assert one.mid[steps - 1] <= mark < one.mid[steps]  # all of the comma, and nothing after it
+    np.testing.assert_array_equal(part.codes, one.codes[:steps])
+    assert part.mel.shape[1] == 2 * steps
+    assert max(part.high) == mark
+
+    rest = one.read_on_from(mark)
+    before = rest.ids[3 : 3 + rest.split]
+    assert before.tolist() == one.ids[3 : mark + 1].tolist()
+    longer = other.followed_by(rest)
+    assert longer.ids[2 + longer.split] == vocab[","]
+    assert longer.ids[3 + longer.split :].tolist() == one.ids[mark + 1 :].tolist()
+    assert [longer.ids[k] for k in longer.commas] == [vocab[","]] * (len(other.commas) + len(one.commas))
+
+    asked = longer.continued(nameless=True)
+    tag = 2 + longer.split
+    assert asked.ids[tag] == longer.ids[2] != longer.ids[tag]
+    assert sorted(asked.ids) == sorted(longer.ids)
+    np.testing.assert_array_equal(asked.ids[asked.mid][longer.mid > 2], longer.ids[longer.mid][longer.mid > 2])
+    assert collate([asked, one], vocab, np.random.default_rng(0), 0.0)["voice"].tolist() == [NOBODY, 1]
+    assert longer.continued(nameless=False).voice == 1
