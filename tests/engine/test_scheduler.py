@@ -120,6 +120,18 @@ def test_segments_of_one_text_do_not_stand_in_the_way_of_a_short_request() -> No
     assert [chunk.request_id for chunk in scheduler.plan().prefill] == [100]
 
 
+def test_among_equals_who_came_without_a_group_goes_first() -> None:
+    scheduler = make(max_batch=1)
+    for number, group in enumerate(["running", "due", None, "other"]):
+        add(scheduler, number, group=group)
+    order = []
+    for _ in range(4):
+        scheduler.commit(scheduler.plan())
+        order += scheduler.running
+        scheduler.commit(scheduler.plan(), finished=scheduler.running)
+    assert order == [2, 0, 1, 3]
+
+
 def test_a_lone_request_waits_for_company_no_longer_than_told() -> None:
     scheduler = make(batch_wait=0.05)
     add(scheduler, 0, now=1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import pytest
@@ -115,17 +115,22 @@ def test_the_shipped_model_tells_what_it_spoke(
 
 
 class Doubter:
-    """Finds the 14th of 20 symbols misread in the first takes it is shown."""
+    """Finds the 14th of 20 symbols misread in the first takes of each line that it is shown."""
 
     def __init__(self, takes: int) -> None:
         self.takes = takes
-        self.seen: List[np.ndarray] = []
+        self.seen: Dict[Tuple[int, ...], List[np.ndarray]] = {}
 
     def align(self, ids: List[int], hidden: np.ndarray) -> Alignment:
-        self.seen.append(hidden.copy())
+        seen = self.seen.setdefault(tuple(ids), [])
+        seen.append(hidden.copy())
         edges = np.linspace(0, len(hidden), 21).astype(np.int64)
-        misread = (np.arange(20) == 14) & (len(self.seen) <= self.takes)
+        misread = (np.arange(20) == 14) & (len(seen) <= self.takes)
         return Alignment(np.stack((edges[:-1], edges[1:]), 1), misread)
+
+
+NUMERALS = "一二三四五六七八九十"
+DIFFERENT_LINES = "".join(f"{NUMERALS[k:]}{NUMERALS[:k]}。" for k in range(5))
 
 
 @pytest.mark.parametrize(("wrong", "attempts", "problem"), [(0, 1, None), (1, 3, None), (9, 3, "misread")])
@@ -136,24 +141,52 @@ def test_a_misread_take_is_drawn_again_from_a_little_before(
     # A random model never ends of itself; here only what was misread counts.
     monkeypatch.setattr("chattts_onnx.synthesizer.take.judge", lambda *_, misread, **__: "misread" if misread else None)
     with ChatTTS.from_pretrained(tiny_model, threads=1) as tts:
-        doubter = Doubter(0)
+        doubter = Doubter(wrong)
         object.__setattr__(tts._parts, "aligner", doubter)
-        stream = tts.stream("一二三四五六七。" * 14, seed=1, refine=False, continuity="none", live=live)
-        samples = []
-        for chunk in stream:
-            if not samples:
-                doubter.takes = len(doubter.seen) + wrong + live  # a live first take is seen when it was heard
-            samples.append(chunk.samples)
-    first, second = stream.segments[:2]
-    assert first.attempts == 1
-    assert (second.attempts, second.problem) == (attempts, problem)
+        stream = tts.stream(DIFFERENT_LINES, seed=1, refine=False, continuity="none", live=live)
+        for _ in stream:
+            pass
+    assert len(stream.segments) > 3
+    assert len(doubter.seen) == len(stream.segments)
+    heard = [(one.attempts, one.problem) for one in stream.segments]
+    if live:  # what is heard cannot be taken back
+        assert heard.pop(0) == (1, "misread" if wrong else None)
+    assert set(heard) == {(attempts, problem)}
     if attempts > 1:
-        before, mended, anew = doubter.seen[1:4]
+        before, mended, anew = next(seen for seen in doubter.seen.values() if len(seen) > 1)
         kept = int(np.linspace(0, len(before), 21)[14 - REWIND_SYMBOLS])
         assert kept > 0
         np.testing.assert_array_equal(mended[:kept], before[:kept])
         for draw, begin in ((mended, kept), (anew, 0)):
             assert not np.array_equal(draw[begin : begin + 8], before[begin : begin + 8])
+
+
+def test_what_is_mended_ahead_of_its_turn_sounds_the_same(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chattts_onnx.synthesizer.take.judge", lambda *_, misread, **__: "misread" if misread else None)
+    begun_ahead: List[int] = []
+    draw_again = Narration._draw_again
+
+    def watched(self: Narration, take: Take, attempts: int, *, ahead: bool = False) -> None:
+        draw_again(self, take, attempts, ahead=ahead)
+        begun_ahead.extend([take.line.index] * ahead)
+
+    monkeypatch.setattr(Narration, "_draw_again", watched)
+
+    def spoken(mends_ahead: bool) -> Tuple[np.ndarray, List[int]]:
+        begun_ahead.clear()
+        with ChatTTS.from_pretrained(tiny_model, threads=1) as tts, monkeypatch.context() as patch:
+            if not mends_ahead:
+                patch.setattr(Narration, "_mend_ahead", lambda self: None)
+            object.__setattr__(tts._parts, "aligner", Doubter(1))
+            whole = tts.synthesize(DIFFERENT_LINES, seed=1, refine=False, continuity="none", max_attempts=2)
+            assert {one.attempts for one in whole.segments} == {2}
+            return whole.samples, list(begun_ahead)
+
+    alone, none = spoken(mends_ahead=False)
+    beside, ahead = spoken(mends_ahead=True)
+    assert not none
+    assert ahead
+    np.testing.assert_array_equal(alone, beside)
 
 
 def test_lines_judged_before_they_are_heard_sound_as_in_the_file(mini: ChatTTS) -> None:

@@ -6,8 +6,9 @@ its result; both are plain values, so the policy is tested with thousands of ran
 - Every running sequence decodes in every step; nobody is paused, so speech that has begun never stalls for policy.
 - A step also reads at most ``prefill_chunk`` prompt tokens, in pieces that depend on the prompt alone (never on the
   company, or a request's arithmetic would too). At most one prompt is half read at a time, always the last row.
-- Admission is by group (one long text, one client): the group with the fewest running sequences goes first, in order
-  of arrival within equals, so that forty segments of one text do not stand in the way of a short request. A request
+- Admission is by group (one long text, one client): the group with the fewest running sequences goes first, among
+  equals who came without a group, then in order of arrival: forty segments of one text do not stand in the way of a
+  short request. A request
   that others have passed ``MAX_PASSED`` times goes next whatever its group: nobody starves.
 - A sequence is admitted only if the cache could hold everybody at their full length: no running sequence is ever
   evicted. Requests beyond the rows wait in a bounded queue.
@@ -142,7 +143,7 @@ class Scheduler:
             request_id: A number not in use.
             prompt_tokens: Length of its prompt.
             max_tokens: Cache slots it takes at its longest.
-            group: Requests of one group share the rows fairly with other groups; None: a group of its own.
+            group: Requests of one group share the rows fairly with other groups; None: none, and first among equals.
             now: Time of arrival.
 
         Raises:
@@ -262,8 +263,8 @@ class Scheduler:
         for entry in self._running.values():
             if entry.group is not None:
                 busy[entry.group] = busy.get(entry.group, 0) + 1
-        # min keeps the first of equals: order of arrival.
-        return min(self._waiting, key=lambda entry: 0 if entry.group is None else busy.get(entry.group, 0))
+        # Of equals who came alone goes first, then the order of arrival, which min keeps.
+        return min(self._waiting, key=lambda entry: (busy.get(entry.group, 0), entry.group is not None))
 
     def _next_piece(self, entry: _Entry) -> int:
         left = entry.prompt_tokens - entry.prefilled

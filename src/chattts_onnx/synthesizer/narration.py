@@ -23,9 +23,9 @@ from chattts_onnx.audio.stretch import TimeStretcher
 from chattts_onnx.audio.vocoder import Vocoder
 from chattts_onnx.config import Manifest
 from chattts_onnx.engine.generation import Generation
-from chattts_onnx.engine.sequence import Prompt, SamplingParams
+from chattts_onnx.engine.sequence import Prompt, SamplingParams, StepOutput
 from chattts_onnx.engine.worker import EngineWorker
-from chattts_onnx.errors import EngineOverloadedError, SynthesisError
+from chattts_onnx.errors import ChatTTSError, EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.alignment import Aligner
 from chattts_onnx.synthesizer.script import Line
@@ -166,7 +166,9 @@ class Narration:
             urgent = not self._upcoming
             patience = PATIENCE_SECONDS if urgent and self._begun else 0.0
             try:
-                self._upcoming.append(self._first_take(line, self._fitting(self._context, line), patience))
+                self._upcoming.append(
+                    self._first_take(line, self._fitting(self._context, line), patience, ahead=not urgent)
+                )
             except EngineOverloadedError:
                 if urgent:
                     raise
@@ -179,10 +181,10 @@ class Narration:
         limit = self._parts.manifest.context_seconds
         return context if context.seconds + line.seconds <= limit else Context()
 
-    def _first_take(self, line: Line, context: Context, patience: float) -> Take:
+    def _first_take(self, line: Line, context: Context, patience: float, *, ahead: bool) -> Take:
         voice = self._voice if line.voice is None else self._parts.voices.get(line.voice)
         spoken = self._refined(line, patience) if self._refines() else line.spoken
-        return self._take(line, spoken, context, voice, attempt=0, patience=patience)
+        return self._take(line, spoken, context, voice, attempt=0, patience=patience, ahead=ahead)
 
     def _take(
         self,
@@ -193,12 +195,13 @@ class Narration:
         *,
         attempt: int,
         patience: float,
+        ahead: bool = False,
         begun: Optional[Codes] = None,
     ) -> Take:
         band = Band.of(line.seconds, self._pace)
         prompt = self._prompt(spoken, context, voice, band, begun)
         params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
-        generation = self._submit(prompt, params, patience)
+        generation = self._submit(prompt, params, patience, ahead=ahead)
         self.prompt_tokens += prompt.length
         return Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
 
@@ -254,8 +257,10 @@ class Narration:
         refined: str = tokenizer.decode_refined([int(i) for i in drawn])
         return refined if refined.strip() else line.spoken
 
-    def _submit(self, prompt: Prompt, params: SamplingParams, patience: float) -> Generation:
-        generation = self._parts.worker.submit(prompt, params, group=id(self), patience=patience)
+    def _submit(self, prompt: Prompt, params: SamplingParams, patience: float, *, ahead: bool = False) -> Generation:
+        # A beginning goes before all, where nothing is heard yet; what is to be heard next before what runs ahead.
+        group = id(self) if ahead else object() if self._begun else None
+        generation = self._parts.worker.submit(prompt, params, group=group, patience=patience)
         with self._lock:
             self._running.append(generation)
             if self._cancelled.is_set():
@@ -270,7 +275,7 @@ class Narration:
     # A take's sound.
 
     def _sound(self, take: Take) -> Iterator[Float32]:
-        if self._live and not self._may_be_mended(take):
+        if not self._is_judged(take):
             yield from self._live_sound(take)
             return
         self._collect(take)
@@ -284,11 +289,13 @@ class Narration:
         yield stream.push(np.concatenate(take.hidden))
         yield stream.finish()
 
-    def _may_be_mended(self, take: Take) -> bool:
-        """Whether a take of a live stream is judged before it is heard: where something plays in the meantime.
+    def _is_judged(self, take: Take) -> bool:
+        """Whether a take is judged before it is heard: in a live stream, where something plays in the meantime.
 
         By its place and not by what is ready by then, or the same seed would say a line differently under load.
         """
+        if not self._live:
+            return True
         return take.line.index > 0 and self._parts.aligner is not None and self._options.max_attempts > 1
 
     def _decoded(self, take: Take) -> Float32:
@@ -312,16 +319,12 @@ class Narration:
     def _live_sound(self, take: Take) -> Iterator[Float32]:
         stream = self._parts.vocoder.stream(self._options.lookahead_tokens)
         heard = False
-        for output in self._outputs(take.generation):
-            take.finish = output.finish
-            if len(output.codes):
-                take.codes.append(output.codes)
-                take.hidden.append(output.hidden)
-                samples = stream.push(output.hidden)
-                if len(samples):
-                    heard = True
-                    yield samples
-        self._align(take)
+        for output in self._growing(take):
+            self._mend_ahead()
+            samples = stream.push(output.hidden)
+            if len(samples):
+                heard = True
+                yield samples
         again = not heard and take.wants_another(self._pace)
         if again:
             self._keep_best(take)
@@ -329,32 +332,43 @@ class Narration:
         yield self._decoded(take) if again else stream.finish()
 
     def _collect(self, take: Take) -> None:
-        for output in self._outputs(take.generation):
-            take.finish = output.finish
-            if len(output.codes):
-                take.codes.append(output.codes)
-                take.hidden.append(output.hidden)
-        self._align(take)
+        """Wait for the whole of a take, and mend others meanwhile."""
+        for _ in self._growing(take):
+            self._mend_ahead()
 
-    def _align(self, take: Take) -> None:
+    def _growing(self, take: Take) -> Iterator[StepOutput]:
+        """What comes from the engine, once it is in the take; which is aligned at its end."""
+        if take.finish is not None:
+            return
+        for output in self._outputs(take.generation):
+            take.add(output)
+            yield output
         if self._parts.aligner is not None and take.hidden:
             ids = self._parts.tokenizer.encode(take.spoken)
             take.alignment = self._parts.aligner.align(ids, np.concatenate(take.hidden))
 
-    def _keep_best(self, take: Take) -> None:
-        """Draw again what is wrong, a bounded number of times; ``take`` then holds the best attempt.
+    def _mend_ahead(self) -> None:
+        """Begin to draw again what is wrong with takes that ended before their turn, where rows are free.
 
-        Two draws at a time, since a batch of two costs little more than one. Where words were lost, one of them goes
-        on from a little before them and keeps what was right; the other begins anew, as both do after another problem.
+        The draws are those that would be made then, so the sound is the same; the batch is fuller and the wait shorter.
         """
+        for take in self._upcoming:
+            if not take.generation.done or not self._is_judged(take):
+                continue
+            try:
+                for _ in self._growing(take):
+                    pass
+                if not (take.redraws or self._parts.worker.stats().waiting) and take.wants_another(self._pace):
+                    self._draw_again(take, 1, ahead=True)
+            except ChatTTSError:
+                return  # what failed is told when its turn comes, and what found no room is drawn then
+
+    def _keep_best(self, take: Take) -> None:
+        """Draw again what is wrong, a bounded number of times; ``take`` then holds the best attempt."""
         best, attempts = take, 1
         while attempts < self._options.max_attempts and best.wants_another(self._pace):
-            steps = 0
-            if best.problem(self._pace) in {None, "misread"} and best.alignment is not None:
-                steps = best.alignment.good_until(REWIND_SYMBOLS)
-            draws = [self._begin_again(best, attempts, steps)]
-            if attempts + 1 < self._options.max_attempts:
-                draws.append(self._begin_again(best, attempts + 1))
+            self._draw_again(best, attempts)
+            draws, best.redraws = best.redraws, []
             attempts += len(draws)
             for draw in draws:
                 self._collect(draw)
@@ -364,12 +378,26 @@ class Narration:
         take.take_over(best)
         take.attempt = attempts - 1
 
-    def _begin_again(self, take: Take, attempt: int, steps: int = 0) -> Take:
+    def _draw_again(self, take: Take, attempts: int, *, ahead: bool = False) -> None:
+        """Begin two more draws of a line, or what is left of them after so many attempts.
+
+        Two at a time, since a batch of two costs little more than one. Where words were lost, one of them goes on from
+        a little before them and keeps what was right; the other begins anew, as both do after another problem.
+        """
+        steps = 0
+        if take.problem(self._pace) in {None, "misread"} and take.alignment is not None:
+            steps = take.alignment.good_until(REWIND_SYMBOLS)
+        for number in range(len(take.redraws), min(2, self._options.max_attempts - attempts)):
+            again = self._begin_again(take, attempts + number, 0 if number else steps, ahead=ahead)
+            take.redraws.append(again)
+
+    def _begin_again(self, take: Take, attempt: int, steps: int = 0, *, ahead: bool = False) -> Take:
         """Another draw of the same line; the first ``steps`` are kept as they are."""
         begun = take.all_codes[:steps] if steps else None
         again = self._take(
-            take.line, take.spoken, take.context, take.voice, attempt=attempt, patience=PATIENCE_SECONDS, begun=begun
-        )
+            take.line, take.spoken, take.context, take.voice, attempt=attempt,
+            patience=0.0 if ahead else PATIENCE_SECONDS, ahead=ahead, begun=begun,
+        )  # fmt: skip
         if begun is not None:
             again.codes.append(begun)
             again.hidden.append(np.concatenate(take.hidden)[:steps])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chattts_onnx.engine.generation import Generation
-from chattts_onnx.engine.sequence import FinishReason
+from chattts_onnx.engine.sequence import FinishReason, StepOutput
 from chattts_onnx.synthesizer.alignment import Alignment
 from chattts_onnx.synthesizer.script import Line
 from chattts_onnx.synthesizer.verdict import DOUBTFUL, Band, judge
@@ -51,6 +51,15 @@ class Take:
     silent: bool = False
     alignment: Optional[Alignment] = None
     """Of the whole take; None while it grows, and where the model has no aligner."""
+    redraws: List[Take] = field(default_factory=list)
+    """Attempts at the same line that were begun because of what is wrong with this one."""
+
+    def add(self, output: StepOutput) -> None:
+        """Take in what the engine made of it."""
+        self.finish = output.finish
+        if len(output.codes):
+            self.codes.append(output.codes)
+            self.hidden.append(output.hidden)
 
     @property
     def misread(self) -> float:
