@@ -84,7 +84,7 @@ def record(model: Any, sentences: Sequence[Sentence], *, seed: int = 1, threads:
     from chattts_onnx.hub import resolve_model
     from chattts_onnx.session import Recorder, create_session
     from chattts_onnx.synthesizer import ChatTTS
-    from chattts_onnx.synthesizer.narration import Parts
+    from chattts_onnx.synthesizer.parts import Parts
     from chattts_onnx.text.tokenizer import load_tokenizer
     from chattts_onnx.voices import VoiceLibrary
 

@@ -29,7 +29,8 @@ from chattts_onnx.hub import GPU_PRECISIONS, PRECISIONS, resolve_model
 from chattts_onnx.session import computes_half
 from chattts_onnx.speech import Audio, AudioChunk, SegmentReport, SpeechOptions
 from chattts_onnx.synthesizer.alignment import Aligner
-from chattts_onnx.synthesizer.narration import Narration, Parts
+from chattts_onnx.synthesizer.narration import Narration
+from chattts_onnx.synthesizer.parts import Parts
 from chattts_onnx.synthesizer.script import write_script
 from chattts_onnx.text.tokenizer import load_tokenizer
 from chattts_onnx.voices import Voice, VoiceLibrary

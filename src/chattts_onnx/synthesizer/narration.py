@@ -1,18 +1,16 @@
-"""Lines to sound: the one place where text ids, the engine, the vocoder and the joiner meet.
+"""Takes to sound: the one place where the engine's output, the vocoder and the joiner meet.
 
-A line is a *take* of the engine: its prompt, its codes, its hidden states. With ``carry`` the next take starts the
-moment the one before has its last code, conditioned on those codes as they are (no audio is encoded again); with
-``anchor`` and ``none`` several takes run ahead in one batch and are told in order. A take is judged when it is whole,
-and what is wrong with it is drawn again; a live stream cannot take back what was heard, so its first take is given out
-as it comes, and the others where the model cannot tell what it spoke.
+A line is a *take* of the engine (`recorder`): its prompt, its codes, its hidden states. With ``carry`` the next take
+starts the moment the one before has its last code, conditioned on those codes as they are (no audio is encoded again);
+with ``anchor`` and ``none`` several takes run ahead in one batch and are told in order. A take is judged when it is
+whole, and what is wrong with it is drawn again; a live stream cannot take back what was heard, so its first take is
+given out as it comes, and the others where the model cannot tell what it spoke.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import Any, Deque, Iterator, List, Optional, Tuple
+from typing import Deque, Iterator, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,45 +18,21 @@ import numpy.typing as npt
 from chattts_onnx.audio.joiner import Joiner
 from chattts_onnx.audio.postprocess import PostProcessor
 from chattts_onnx.audio.stretch import TimeStretcher
-from chattts_onnx.audio.vocoder import Vocoder
-from chattts_onnx.config import Manifest
-from chattts_onnx.engine.generation import Generation
-from chattts_onnx.engine.sequence import Prompt, SamplingParams, StepOutput
-from chattts_onnx.engine.worker import EngineWorker
 from chattts_onnx.errors import ChatTTSError, EngineOverloadedError, SynthesisError
 from chattts_onnx.speech import AudioChunk, SegmentReport, SpeechOptions
-from chattts_onnx.synthesizer.alignment import Aligner
+from chattts_onnx.synthesizer.parts import Parts
+from chattts_onnx.synthesizer.recorder import Recorder
 from chattts_onnx.synthesizer.script import Line
 from chattts_onnx.synthesizer.take import Context, Take
-from chattts_onnx.synthesizer.verdict import Band, is_silent
-from chattts_onnx.text.templates import code_prompt, refine_prompt
-from chattts_onnx.text.tokenizer import Tokenizer
-from chattts_onnx.voices import Voice, VoiceLibrary
+from chattts_onnx.synthesizer.verdict import is_silent
+from chattts_onnx.voices import Voice
 
-Codes = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 
-_STREAMS_PER_LINE = 16
-_REFINING = _STREAMS_PER_LINE - 1
-PATIENCE_SECONDS = 600.0
-"""How long a speech that has begun waits for a place; OpenAI's clients give up after as long."""
 REWIND_SYMBOLS = 12
 """Symbols before the first misread one from which a line is drawn again: the model was often lost before it showed."""
 TAKES_AHEAD = 4
 """Takes that run beside the one being told, where they do not depend on it."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a narration is played on; shared by all narrations of a model."""
-
-    manifest: Manifest
-    tokenizer: Tokenizer
-    worker: EngineWorker
-    vocoder: Vocoder
-    voices: VoiceLibrary
-    aligner: Optional[Aligner] = None
-    """None: the model cannot tell what it spoke."""
 
 
 class Narration:
@@ -79,30 +53,26 @@ class Narration:
         """
         self._parts = parts
         self._script = script
-        self._voice = voice
         self._options = options
-        self._seed = seed
         self._live = live
         self._rate = options.sample_rate or parts.manifest.audio.sample_rate
         self._pace = parts.manifest.audio.tokens_per_second
-        self._cancelled = threading.Event()
-        self._lock = threading.Lock()
-        self._running: List[Generation] = []
+        self._recorder = Recorder(parts, voice, options, seed)
         self._upcoming: Deque[Take] = deque()
         self._context = Context()
         self._held_back: Optional[Line] = None
-        self._begun = False
         self._lead_seconds = 0.0
         self.reports: List[SegmentReport] = []
-        self.prompt_tokens = 0
         self.tokens = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens read so far, of all attempts."""
+        return self._recorder.prompt_tokens
 
     def cancel(self) -> None:
         """Stop from another thread: running takes are aborted and `chunks` ends with `RequestAbortedError`."""
-        self._cancelled.set()
-        with self._lock:
-            for generation in self._running:
-                generation.abort()
+        self._recorder.cancel()
 
     def chunks(self) -> Iterator[AudioChunk]:
         """The sound, in order.
@@ -161,116 +131,19 @@ class Narration:
             self._held_back = None
             if line is None:
                 return
-            # A speech that has begun waits for a place where a new one is refused; but while there is something to
-            # tell, it does not wait for what merely runs ahead.
-            urgent = not self._upcoming
-            patience = PATIENCE_SECONDS if urgent and self._begun else 0.0
+            ahead = bool(self._upcoming)
             try:
-                self._upcoming.append(
-                    self._first_take(line, self._fitting(self._context, line), patience, ahead=not urgent)
-                )
+                self._upcoming.append(self._recorder.begin(line, self._fitting(self._context, line), ahead=ahead))
             except EngineOverloadedError:
-                if urgent:
+                if not ahead:
                     raise
                 self._held_back = line
                 return
-            self._begun = True
 
     def _fitting(self, context: Context, line: Line) -> Context:
         """``context`` if it and the line stay within what the model was taught, else nothing."""
         limit = self._parts.manifest.context_seconds
         return context if context.seconds + line.seconds <= limit else Context()
-
-    def _first_take(self, line: Line, context: Context, patience: float, *, ahead: bool) -> Take:
-        voice = self._voice if line.voice is None else self._parts.voices.get(line.voice)
-        spoken = self._refined(line, patience) if self._refines() else line.spoken
-        return self._take(line, spoken, context, voice, attempt=0, patience=patience, ahead=ahead)
-
-    def _take(
-        self,
-        line: Line,
-        spoken: str,
-        context: Context,
-        voice: Voice,
-        *,
-        attempt: int,
-        patience: float,
-        ahead: bool = False,
-        begun: Optional[Codes] = None,
-    ) -> Take:
-        band = Band.of(line.seconds, self._pace)
-        prompt = self._prompt(spoken, context, voice, band, begun)
-        params = replace(self._options.sampling, seed=self._seed, stream=_stream(line, attempt))
-        generation = self._submit(prompt, params, patience, ahead=ahead)
-        self.prompt_tokens += prompt.length
-        return Take(line, spoken, band, context, voice, attempt, generation, prompt.length)
-
-    def _prompt(self, spoken: str, context: Context, voice: Voice, band: Band, begun: Optional[Codes]) -> Prompt:
-        heard = Context(voice.prompt_text or "", voice.prompt_codes) if voice.prompt_codes is not None else Context()
-        if context.codes is not None:
-            heard = heard.followed_by(context.transcript, context.codes, context.seconds)
-        text = code_prompt(
-            spoken,
-            prompt=self._options.code_tags,
-            transcript=heard.transcript,
-            speaker=voice.embedding is not None,
-        )
-        codebooks = self._parts.manifest.gpt.num_codebooks
-        ids = np.repeat(np.asarray(self._parts.tokenizer.encode(text), np.int64)[:, None], codebooks, axis=1)
-        codes = [part for part in (heard.codes, begun) if part is not None]
-        done = len(begun) if begun is not None else 0
-        return Prompt(
-            np.concatenate((ids, *codes)),
-            np.arange(len(ids) + sum(map(len, codes))) < len(ids),
-            voice.embedding,
-            min_new_token=max(1, band.shortest - done),
-            max_new_token=max(2, band.longest - done),
-        )
-
-    def _refines(self) -> bool:
-        if self._options.refine is not None:
-            return self._options.refine
-        return self._parts.manifest.refines
-
-    def _refined(self, line: Line, patience: float) -> str:
-        """``line`` as the model would say it, with its own pauses and laughs."""
-        tokenizer: Any = self._parts.tokenizer
-        if not hasattr(tokenizer, "decode_refined"):
-            return line.spoken
-        encoded = tokenizer.encode(refine_prompt(line.spoken, self._options.refine_tags))
-        ids = np.repeat(np.asarray(encoded, np.int64)[:, None], self._parts.manifest.gpt.num_codebooks, axis=1)
-        prompt = Prompt(
-            ids,
-            np.ones(len(ids), np.bool_),
-            head="text",
-            end_ids=(tokenizer.vocab["[Ebreak]"],),
-            # The reference's own check: refined text of more than four times the input is a runaway.
-            max_new_token=4 * len(encoded),
-        )
-        params = SamplingParams.for_text(
-            seed=self._seed, stream=_stream(line, _REFINING), greedy=self._options.sampling.greedy
-        )
-        generation = self._submit(prompt, params, patience)
-        self.prompt_tokens += prompt.length
-        outputs = [output.codes[:, 0] for output in self._outputs(generation)]
-        drawn = np.concatenate(outputs) if outputs else np.zeros(0, np.int64)
-        refined: str = tokenizer.decode_refined([int(i) for i in drawn])
-        return refined if refined.strip() else line.spoken
-
-    def _submit(self, prompt: Prompt, params: SamplingParams, patience: float, *, ahead: bool = False) -> Generation:
-        # A beginning goes before all, where nothing is heard yet; what is to be heard next before what runs ahead.
-        group = id(self) if ahead else object() if self._begun else None
-        generation = self._parts.worker.submit(prompt, params, group=group, patience=patience)
-        with self._lock:
-            self._running.append(generation)
-            if self._cancelled.is_set():
-                generation.abort()
-        return generation
-
-    def _outputs(self, generation: Generation) -> Iterator[Any]:
-        yield from generation
-        with self._lock:
-            self._running.remove(generation)
 
     # A take's sound.
 
@@ -307,7 +180,7 @@ class Narration:
         samples = self._parts.vocoder.decode(np.concatenate(take.hidden))
         take.silent = is_silent(samples, rate)
         while take.silent and take.attempt + 1 < self._options.max_attempts:
-            again = self._begin_again(take, take.attempt + 1)
+            again = self._recorder.begin_again(take, take.attempt + 1)
             self._collect(again)
             take.attempt += 1
             if again.problem(self._pace) is None:
@@ -319,7 +192,7 @@ class Narration:
     def _live_sound(self, take: Take) -> Iterator[Float32]:
         stream = self._parts.vocoder.stream(self._options.lookahead_tokens)
         heard = False
-        for output in self._growing(take):
+        for output in self._recorder.follow(take):
             self._mend_ahead()
             samples = stream.push(output.hidden)
             if len(samples):
@@ -333,19 +206,8 @@ class Narration:
 
     def _collect(self, take: Take) -> None:
         """Wait for the whole of a take, and mend others meanwhile."""
-        for _ in self._growing(take):
+        for _ in self._recorder.follow(take):
             self._mend_ahead()
-
-    def _growing(self, take: Take) -> Iterator[StepOutput]:
-        """What comes from the engine, once it is in the take; which is aligned at its end."""
-        if take.finish is not None:
-            return
-        for output in self._outputs(take.generation):
-            take.add(output)
-            yield output
-        if self._parts.aligner is not None and take.hidden:
-            ids = self._parts.tokenizer.encode(take.spoken)
-            take.alignment = self._parts.aligner.align(ids, np.concatenate(take.hidden))
 
     def _mend_ahead(self) -> None:
         """Begin to draw again what is wrong with takes that ended before their turn, where rows are free.
@@ -356,7 +218,7 @@ class Narration:
             if not take.generation.done or not self._is_judged(take):
                 continue
             try:
-                for _ in self._growing(take):
+                for _ in self._recorder.follow(take):
                     pass
                 if not (take.redraws or self._parts.worker.stats().waiting) and take.wants_another(self._pace):
                     self._draw_again(take, 1, ahead=True)
@@ -388,20 +250,8 @@ class Narration:
         if take.problem(self._pace) in {None, "misread"} and take.alignment is not None:
             steps = take.alignment.good_until(REWIND_SYMBOLS)
         for number in range(len(take.redraws), min(2, self._options.max_attempts - attempts)):
-            again = self._begin_again(take, attempts + number, 0 if number else steps, ahead=ahead)
+            again = self._recorder.begin_again(take, attempts + number, 0 if number else steps, ahead=ahead)
             take.redraws.append(again)
-
-    def _begin_again(self, take: Take, attempt: int, steps: int = 0, *, ahead: bool = False) -> Take:
-        """Another draw of the same line; the first ``steps`` are kept as they are."""
-        begun = take.all_codes[:steps] if steps else None
-        again = self._take(
-            take.line, take.spoken, take.context, take.voice, attempt=attempt,
-            patience=0.0 if ahead else PATIENCE_SECONDS, ahead=ahead, begun=begun,
-        )  # fmt: skip
-        if begun is not None:
-            again.codes.append(begun)
-            again.hidden.append(np.concatenate(take.hidden)[:steps])
-        return again
 
     def _report(self, take: Take, span: Tuple[int, int]) -> None:
         rate = self._parts.manifest.audio.sample_rate
@@ -421,8 +271,3 @@ class Narration:
                 misread=take.alignment.share if take.alignment is not None else None,
             )
         )
-
-
-def _stream(line: Line, attempt: int) -> int:
-    """Lines and attempts draw from separate streams of one seed, so that no line depends on another's luck."""
-    return line.index * _STREAMS_PER_LINE + attempt
