@@ -98,7 +98,7 @@ def export(work: Path, out: Path, decoder: str = "polished") -> None:
         "front_end": "phonemes", "default_voice": "heartbei", "refines": False, "aligns": True,
         "continuity": "none",
         "phase_rounds": SHIPPED_PHASE_ROUNDS, "segment_seconds": 5.0, "clause_slack": 1.2,
-        "context_seconds": 10.0, "licence": "Apache-2.0",
+        "context_seconds": 8.0, "licence": "Apache-2.0",
         "source": f"trained by the project (training/README.md), {step} steps",
     }, indent=2) + "\n")  # fmt: skip
     for name, vector in zip(VOICES, torch.nn.functional.normalize(gpt.voice.weight.detach().float(), dim=-1)):
