@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from chattts_onnx import ChatTTS
 from chattts_onnx.synthesizer.alignment import Aligner, Alignment, forced_alignment
 from chattts_onnx.synthesizer.narration import REWIND_SYMBOLS, Narration
-from chattts_onnx.synthesizer.take import Take
+from chattts_onnx.synthesizer.take import Context, Take
 
 PAUSE = 9
 
@@ -112,6 +112,47 @@ def test_the_shipped_model_tells_what_it_spoke(
     hidden = np.concatenate(takes[0].hidden)
     assert aligner.align(mini._parts.tokenizer.encode(text), hidden).share < 0.1
     assert aligner.align(mini._parts.tokenizer.encode(other), hidden).share > 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("天气很好，出去走走吧。", ["天气很好，", "出去走走吧。"]),
+        ("He came home late, didn't he?", ["He came home late, ", "didn't he?"]),
+    ],
+)
+def test_a_line_is_cut_only_where_the_rest_sounds_by_itself(mini: ChatTTS, text: str, words: List[str]) -> None:
+    aligner, encode = mini._parts.aligner, mini._parts.tokenizer.encode
+    assert aligner is not None
+    symbols = [one for one in encode(text) if one not in aligner.silent_ids]
+    begins = np.arange(len(symbols)) * 10
+    cuts = aligner.cuts(text, Alignment(np.stack((begins, begins + 10), 1), begins < 0), encode)
+    for at, step in cuts:
+        rest = [one for one in encode(text[at:]) if one not in aligner.silent_ids]
+        assert rest == symbols[step // 10 :]
+        assert not (text[at - 1].isascii() and text[at - 1].isalpha() and text[at].isalpha())
+    assert cuts == tuple(sorted(cuts))
+    first = len(words[0].rstrip())
+    assert any(first <= at <= len(words[0]) for at, _ in cuts)
+
+
+@given(
+    st.integers(1, 200), st.lists(st.integers(1, 199), max_size=6), st.integers(-25, 200).map(lambda k: (k + 0.5) / 25)
+)
+def test_of_a_context_the_longest_end_that_fits_is_used(steps: int, places: List[int], seconds: float) -> None:
+    places = sorted({place for place in places if place < steps})
+    cuts = tuple((place * 2, place) for place in places)
+    whole = Context("ab" * steps, np.arange(steps)[:, None], steps / 25, cuts)
+    end = whole.ending(seconds)
+    fitting = [left for left in (steps - place for place in (0, *places)) if left / 25 <= seconds]
+    if not fitting:
+        assert end == Context()
+        return
+    assert end.codes is not None
+    assert len(end.codes) == fitting[0]
+    assert end.codes[-1] == steps - 1
+    assert end.seconds == pytest.approx(fitting[0] / 25)
+    assert len(end.transcript) == 2 * fitting[0]
 
 
 class Doubter:

@@ -49,6 +49,22 @@ def test_every_line_is_spoken_once_in_order(tts: ChatTTS, continuity: str) -> No
     assert [s.index for s in audio.segments] == list(range(len(audio.segments)))
 
 
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_line_reads_on_from_the_one_before_unless_that_was_spoiled(
+    tts: ChatTTS, monkeypatch: pytest.MonkeyPatch, spoiled: bool
+) -> None:
+    monkeypatch.setattr("chattts_onnx.synthesizer.take.judge", lambda *_, **__: "stuck" if spoiled else None)
+    alone, reading_on = (
+        tts.synthesize(LONG, seed=1, refine=False, continuity=continuity, max_attempts=1).segments
+        for continuity in ("none", "carry")
+    )
+    assert len(alone) > 1
+    assert alone[0].prompt_tokens == reading_on[0].prompt_tokens
+    for before, one, other in zip(reading_on, alone[1:], reading_on[1:]):
+        transcript = len(tts._parts.tokenizer.encode(before.spoken))
+        assert other.prompt_tokens == one.prompt_tokens + (0 if spoiled else before.tokens + transcript)
+
+
 @pytest.mark.parametrize(("silent_draws", "attempts", "problem"), [(1, 2, None), (9, 3, "silent")])
 def test_a_silent_take_is_drawn_again_and_then_reported(
     tts: ChatTTS, monkeypatch: pytest.MonkeyPatch, silent_draws: int, attempts: int, problem: Optional[str]

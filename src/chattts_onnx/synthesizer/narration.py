@@ -123,7 +123,7 @@ class Narration:
         """Start the takes that may run now; called at the start and whenever a take has its last code."""
         continuity = self._options.continuity or self._parts.manifest.continuity
         if done is not None and (continuity == "carry" or (continuity == "anchor" and self._context.codes is None)):
-            self._context = Context(done.spoken, done.all_codes, done.tokens / self._pace)
+            self._context = self._recorder.context_of(done)
         parallel = continuity == "none" or self._context.codes is not None
         limit = TAKES_AHEAD if parallel and continuity != "carry" else 1
         while len(self._upcoming) < limit:
@@ -133,17 +133,12 @@ class Narration:
                 return
             ahead = bool(self._upcoming)
             try:
-                self._upcoming.append(self._recorder.begin(line, self._fitting(self._context, line), ahead=ahead))
+                self._upcoming.append(self._recorder.begin(line, self._context, ahead=ahead))
             except EngineOverloadedError:
                 if not ahead:
                     raise
                 self._held_back = line
                 return
-
-    def _fitting(self, context: Context, line: Line) -> Context:
-        """``context`` if it and the line stay within what the model was taught, else nothing."""
-        limit = self._parts.manifest.context_seconds
-        return context if context.seconds + line.seconds <= limit else Context()
 
     # A take's sound.
 

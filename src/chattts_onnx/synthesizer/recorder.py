@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import Any, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +45,17 @@ class Recorder:
     def begin(self, line: Line, context: Context, *, ahead: bool) -> Take:
         """The first take of a line; ``ahead`` of its turn it takes what room there is, else it waits for some.
 
+        Of ``context`` the end is used, as far as it, the line and the voice's own sample stay within what the model was
+        taught (``context_seconds``).
+
         Raises:
             EngineOverloadedError: rows and queue are full, and it is ahead or nothing was begun yet.
         """
         voice = self._voice if line.voice is None else self._parts.voices.get(line.voice)
         spoken = self._refined(line, ahead=ahead) if self._refines() else line.spoken
+        sample = 0 if voice.prompt_codes is None else len(voice.prompt_codes)
+        manifest = self._parts.manifest
+        context = context.ending(manifest.context_seconds - line.seconds - sample / manifest.audio.tokens_per_second)
         return self._take(line, spoken, context, voice, attempt=0, ahead=ahead)
 
     def begin_again(self, take: Take, attempt: int, steps: int = 0, *, ahead: bool = False) -> Take:
@@ -71,6 +77,21 @@ class Recorder:
         if self._parts.aligner is not None and take.hidden:
             ids = self._parts.tokenizer.encode(take.spoken)
             take.alignment = self._parts.aligner.align(ids, np.concatenate(take.hidden))
+
+    def context_of(self, take: Take) -> Context:
+        """What the next line may be conditioned on after ``take``.
+
+        Nothing, where it came out wrong: codes that do not say their transcript spoil the next line, which spoils the
+        one after it.
+        """
+        pace = self._parts.manifest.audio.tokens_per_second
+        if take.wants_another(pace):
+            return Context()
+        aligner = self._parts.aligner
+        cuts: Tuple[Tuple[int, int], ...] = ()
+        if aligner is not None and take.alignment is not None:
+            cuts = aligner.cuts(take.spoken, take.alignment, self._parts.tokenizer.encode)
+        return Context(take.spoken, take.all_codes, take.tokens / pace, cuts)
 
     def cancel(self) -> None:
         """Abort what runs and whatever is begun from now on; from any thread."""

@@ -26,6 +26,18 @@ class Context:
     transcript: str = ""
     codes: Optional[Codes] = None
     seconds: float = 0.0
+    cuts: Tuple[Tuple[int, int], ...] = ()
+    """Where it may begin later, in order: characters of the transcript, and steps, that then are left out."""
+
+    def ending(self, seconds: float) -> Context:
+        """As much of its end as lasts no longer than ``seconds``; nothing where no cut leaves so little."""
+        if self.codes is None or self.seconds <= seconds:
+            return self
+        for characters, steps in self.cuts:
+            left = self.seconds * (1 - steps / len(self.codes))
+            if left <= seconds:
+                return Context(self.transcript[characters:], self.codes[steps:], left)
+        return Context()
 
     def followed_by(self, transcript: str, codes: Codes, seconds: float) -> Context:
         """This context with another passage behind it."""
