@@ -3,8 +3,8 @@
     python benchmarks/cloning.py --model mini --language zh --update docs/longform.md
     python benchmarks/cloning.py --recording clip.wav --transcript "what is said in it" --language en
 
-Each of the model's voices speaks a few fixed sentences (``--seconds`` long, as recordings for cloning are), a voice is
-cloned from that sound and its words, and both read the same evaluation sentences. "Alike" is the cosine of speaker
+Each of the model's voices speaks a fixed text (``--spoken``: another, a shorter one say), a voice is cloned from that
+sound and its words, and both read the same evaluation sentences. "Alike" is the cosine of speaker
 embeddings with the recording; "others" the same for the other voices of the model. With a recording of your own there
 is no such voice to compare with, and all voices are "others".
 """
@@ -40,7 +40,7 @@ SPOKEN = {
     "zh": "早上出门的时候，天还没有亮。路边的小店已经开了，老板正在把热气腾腾的包子端出来。",
     "en": "When we left in the morning it was still dark. The little shop on the corner was already open.",
 }
-"""What the recordings say; in no training text and in no evaluation list."""
+"""What the recordings say by default; in no training text and in no evaluation list."""
 
 
 def main() -> None:
@@ -56,9 +56,10 @@ def main() -> None:
             samples, rate = read_recording(args.recording)
             sources.append((args.recording.stem, samples.mean(axis=1), rate, args.transcript))
         else:
+            spoken = args.spoken or SPOKEN[args.language]
             for name in names:
-                audio = tts.synthesize(SPOKEN[args.language], voice=name, seed=args.seed, continuity="none")
-                sources.append((name, audio.samples, audio.sample_rate, SPOKEN[args.language]))
+                audio = tts.synthesize(spoken, voice=name, seed=args.seed, continuity="none")
+                sources.append((name, audio.samples, audio.sample_rate, spoken))
         read: Dict[str, List[Any]] = {}
         progress = Progress("sentences", len(sentences) * (len(names) + len(sources)))
         for name in names:
@@ -97,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default=None)
     parser.add_argument("--language", choices=("zh", "en"), default="zh")
     parser.add_argument("--voices", nargs="+", default=None, help="default: those of the language")
+    parser.add_argument("--spoken", default=None, metavar="TEXT", help="what the voices say for the recording")
     parser.add_argument("--recording", type=Path, default=None, metavar="FILE", help="clone this one instead")
     parser.add_argument("--transcript", default=None, help="what is said in the recording")
     parser.add_argument("--sentences", type=int, default=8, help="of the evaluation list (default: %(default)s)")

@@ -46,7 +46,10 @@ def main() -> None:
     codec = list(read_lines(log / "codec.jsonl"))
     draw("codec", [("DVAE: log-mel L1", [("train", column(codec, "step", "l1"))], "step")])
     gpt = list(read_lines(log / "gpt.jsonl"))
-    valid, joined = ([{"step": r["step"], **r[name]} for r in gpt if name in r] for name in ("valid", "valid_joined"))
+    valid, joined, nameless = (
+        [{"step": r["step"], **r[name]} for r in gpt if name in r]
+        for name in ("valid", "valid_joined", "valid_nameless")
+    )
     train = [r for r in gpt if "ce" in r and r["ce"] > 1.5][2:]  # the first row after a resume is partial
     draw(
         "gpt",
@@ -57,6 +60,7 @@ def main() -> None:
                     ("train (noised)", column(train, "step", "ce")),
                     ("held out", column(valid, "step", "ce")),
                     ("held out, joined", column(joined, "step", "ce")),
+                    ("and nobody named", column(nameless, "step", "ce")),
                 ],
                 "step",
             ),
