@@ -172,7 +172,8 @@ class Recorder:
 
     def _submit(self, prompt: Prompt, params: SamplingParams, *, ahead: bool) -> Generation:
         # A speech that has begun waits for a place where a new one is refused, but not for what merely runs ahead. Its
-        # beginning goes before all, where nothing is heard yet, and what is to be heard next before what runs ahead.
+        # beginning goes before all, where nothing is heard yet, and what is to be heard next before what runs ahead: each
+        # such take is a group of its own, so that it does not wait until fewer of its text are running.
         group = id(self) if ahead else object() if self._begun else None
         patience = PATIENCE_SECONDS if self._begun and not ahead else 0.0
         generation = self._parts.worker.submit(prompt, params, group=group, patience=patience)
