@@ -126,7 +126,7 @@ def test_a_line_is_cut_only_where_the_rest_sounds_by_itself(mini: ChatTTS, text:
     assert aligner is not None
     symbols = [one for one in encode(text) if one not in aligner.silent_ids]
     begins = np.arange(len(symbols)) * 10
-    cuts = aligner.cuts(text, Alignment(np.stack((begins, begins + 10), 1), begins < 0), encode)
+    cuts = tuple(aligner.cuts(text, Alignment(np.stack((begins, begins + 10), 1), begins < 0), encode))
     for at, step in cuts:
         rest = [one for one in encode(text[at:]) if one not in aligner.silent_ids]
         assert rest == symbols[step // 10 :]
@@ -142,8 +142,8 @@ def test_a_line_is_cut_only_where_the_rest_sounds_by_itself(mini: ChatTTS, text:
 def test_of_a_context_the_longest_end_that_fits_is_used(steps: int, places: List[int], seconds: float) -> None:
     places = sorted({place for place in places if place < steps})
     cuts = tuple((place * 2, place) for place in places)
-    whole = Context("ab" * steps, np.arange(steps)[:, None], steps / 25, cuts)
-    end = whole.ending(seconds)
+    whole = Context("ab" * steps, np.arange(steps)[:, None], steps / 25)
+    end = whole.ending(seconds, cuts)
     fitting = [left for left in (steps - place for place in (0, *places)) if left / 25 <= seconds]
     if not fitting:
         assert end == Context()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Container, List, Optional, Sequence, Tuple
+from typing import Callable, Container, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -103,20 +103,18 @@ class Aligner:
 
     def cuts(
         self, text: str, alignment: Alignment, encode: Callable[[str], Sequence[int]]
-    ) -> Tuple[Tuple[int, int], ...]:
+    ) -> Iterator[Tuple[int, int]]:
         """Where a line may be cut in two: characters before the cut, and the step at which what follows begins.
 
         Only before what sounds by itself as it does in the line: between words, where no tone depends on the last one.
         """
         whole = [one for one in encode(text) if one not in self.silent_ids]
-        found = []
         for at in range(1, len(text)):
             if text[at - 1].isascii() and text[at - 1].isalnum() and text[at].isalnum():
                 continue
             rest = [one for one in encode(text[at:]) if one not in self.silent_ids]
             if 0 < len(rest) < len(whole) and whole[-len(rest) :] == rest:
-                found.append((at, int(alignment.spans[len(whole) - len(rest), 0])))
-        return tuple(found)
+                yield at, int(alignment.spans[len(whole) - len(rest), 0])
 
     def _states(self, ids: Sequence[int]) -> Tuple[List[int], List[List[int]]]:
         """Symbols that must be heard, and before each and behind the last what may be heard instead of silence."""

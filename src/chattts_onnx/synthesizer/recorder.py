@@ -55,7 +55,8 @@ class Recorder:
         spoken = self._refined(line, ahead=ahead) if self._refines() else line.spoken
         sample = 0 if voice.prompt_codes is None else len(voice.prompt_codes)
         manifest = self._parts.manifest
-        context = context.ending(manifest.context_seconds - line.seconds - sample / manifest.audio.tokens_per_second)
+        room = manifest.context_seconds - line.seconds - sample / manifest.audio.tokens_per_second
+        context = context.ending(room, self._cuts(context))
         return self._take(line, spoken, context, voice, attempt=0, ahead=ahead)
 
     def begin_again(self, take: Take, attempt: int, steps: int = 0, *, ahead: bool = False) -> Take:
@@ -87,11 +88,7 @@ class Recorder:
         pace = self._parts.manifest.audio.tokens_per_second
         if take.wants_another(pace):
             return Context()
-        aligner = self._parts.aligner
-        cuts: Tuple[Tuple[int, int], ...] = ()
-        if aligner is not None and take.alignment is not None:
-            cuts = aligner.cuts(take.spoken, take.alignment, self._parts.tokenizer.encode)
-        return Context(take.spoken, take.all_codes, take.tokens / pace, cuts)
+        return Context(take.spoken, take.all_codes, take.tokens / pace, take.alignment)
 
     def cancel(self) -> None:
         """Abort what runs and whatever is begun from now on; from any thread."""
@@ -99,6 +96,10 @@ class Recorder:
         with self._lock:
             for generation in self._running:
                 generation.abort()
+
+    def _cuts(self, context: Context) -> Iterator[Tuple[int, int]]:
+        if self._parts.aligner is not None and context.alignment is not None:
+            yield from self._parts.aligner.cuts(context.transcript, context.alignment, self._parts.tokenizer.encode)
 
     def _take(
         self,
@@ -172,8 +173,8 @@ class Recorder:
 
     def _submit(self, prompt: Prompt, params: SamplingParams, *, ahead: bool) -> Generation:
         # A speech that has begun waits for a place where a new one is refused, but not for what merely runs ahead. Its
-        # beginning goes before all, where nothing is heard yet, and what is to be heard next before what runs ahead: each
-        # such take is a group of its own, so that it does not wait until fewer of its text are running.
+        # beginning goes before all, where nothing is heard yet, and what is to be heard next before what runs ahead:
+        # each such take is a group of its own, so that it does not wait until fewer of its text are running.
         group = id(self) if ahead else object() if self._begun else None
         patience = PATIENCE_SECONDS if self._begun and not ahead else 0.0
         generation = self._parts.worker.submit(prompt, params, group=group, patience=patience)

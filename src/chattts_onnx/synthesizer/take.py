@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import List, Optional, Tuple
+from typing import Iterable, List, Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +26,19 @@ class Context:
     transcript: str = ""
     codes: Optional[Codes] = None
     seconds: float = 0.0
-    cuts: Tuple[Tuple[int, int], ...] = ()
-    """Where it may begin later, in order: characters of the transcript, and steps, that then are left out."""
+    alignment: Optional[Alignment] = None
+    """Which steps say which symbols of the transcript, where that is known."""
 
-    def ending(self, seconds: float) -> Context:
-        """As much of its end as lasts no longer than ``seconds``; nothing where no cut leaves so little."""
+    def ending(self, seconds: float, cuts: Iterable[Tuple[int, int]]) -> Context:
+        """As much of its end as lasts no longer than ``seconds``; nothing where no cut leaves so little.
+
+        Args:
+            seconds: at most so long.
+            cuts: where it may begin later, in order: characters of the transcript, and steps, that then are left out.
+        """
         if self.codes is None or self.seconds <= seconds:
             return self
-        for characters, steps in self.cuts:
+        for characters, steps in cuts:
             left = self.seconds * (1 - steps / len(self.codes))
             if left <= seconds:
                 return Context(self.transcript[characters:], self.codes[steps:], left)
