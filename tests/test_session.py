@@ -132,15 +132,38 @@ def test_threads() -> None:
         session.session_options(threads=0)
 
 
-def test_only_who_asks_gets_an_arena_and_spinning_threads(monkeypatch) -> None:
-    monkeypatch.setattr(session, "usable_cores", lambda: 4)
-    key = "session.intra_op.allow_spinning"
-    plain, asked = session.session_options(), session.session_options(arena=True, spinning=True)
-    assert (plain.enable_cpu_mem_arena, plain.get_session_config_entry(key)) == (False, "0")
-    assert (asked.enable_cpu_mem_arena, asked.get_session_config_entry(key)) == (True, "1")
+def test_only_who_asks_gets_an_arena() -> None:
+    plain, asked = session.session_options(), session.session_options(arena=True)
+    assert (plain.enable_cpu_mem_arena, asked.enable_cpu_mem_arena) == (False, True)
     assert not plain.enable_mem_pattern
-    monkeypatch.setattr(session, "usable_cores", lambda: 2)
-    assert session.session_options(spinning=True).get_session_config_entry(key) == "0"
+
+
+@pytest.mark.parametrize(
+    ("version", "cores", "spins", "microseconds", "stops"),
+    [
+        ("1.32.0", 2, "1", str(session.SPIN_MICROSECONDS), ""),
+        ("1.32.0", 8, "1", str(session.SPIN_MICROSECONDS), ""),
+        ("1.25.1", 8, "1", "", "1"),
+        ("1.19.2", 2, "0", "", ""),
+    ],
+)
+def test_threads_of_a_step_spin_briefly_or_where_there_are_cores(
+    version, cores, spins, microseconds, stops, monkeypatch
+) -> None:
+    monkeypatch.setattr(session, "usable_cores", lambda: cores)
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+
+    def entry(options: onnxruntime.SessionOptions, key: str) -> str:
+        try:
+            return options.get_session_config_entry(key)
+        except Exception:  # noqa: BLE001 - ONNX Runtime's own class of error for a key that is not set
+            return ""
+
+    step = session.session_options(spinning=True)
+    assert entry(step, "session.intra_op.allow_spinning") == spins
+    assert entry(step, "session.intra_op.spin_duration_us") == microseconds
+    assert entry(step, "session.force_spinning_stop") == stops
+    assert entry(session.session_options(), "session.intra_op.allow_spinning") == "0"
 
 
 def test_threads_count_cores_not_hyper_threads_within_quota_and_affinity(monkeypatch) -> None:

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_DEFAULT_THREADS = 8
+SPIN_MICROSECONDS = 200
+"""How long a thread of a decode step stays awake for the next parallel section: longer than what lies between two of
+them, and too short to keep a core from vocoder and server. Figures in docs/load.md."""
+_BOUNDED_SPINNING = "1.26.0"
+"""The first ONNX Runtime that takes a bound (microsoft/onnxruntime#27916); before, a spin is milliseconds long."""
 CROWDED_CORES = 2
-"""So few that a thread spinning in a decode step takes from vocoder and server what it gains (docs/load.md)."""
+"""So few that an unbounded spin takes from vocoder and server what the step gains (docs/load.md)."""
 DEVICES = ("cpu", "cuda", "tensorrt", "directml", "coreml", "openvino", "auto")
 _CPU = "CPUExecutionProvider"
 _PROVIDERS: Mapping[str, Sequence[str]] = {
@@ -115,9 +120,9 @@ def session_options(
             in many shapes. A graph with GroupQueryAttention needs it: the kernel of ONNX Runtime 1.19 reads the packed
             projections after it has freed them, which only an arena leaves intact.
         spinning: Whether threads spin while they wait for work. Off by default, for they would take the cores from the
-            next decode step; on for the decode step itself, which is some hundred short parallel sections, where there
-            are more than `CROWDED_CORES`. They stop with the step: what is left of a core between two steps belongs to
-            the vocoder (docs/benchmarks.md).
+            next decode step; on for the decode step itself, which is some hundred short parallel sections, for
+            `SPIN_MICROSECONDS` at a time. Where ONNX Runtime knows no bound they spin only where there are more than
+            `CROWDED_CORES`, and stop with the step: what is left of a core between two steps belongs to the vocoder.
 
     Raises:
         InputError: ``threads`` is not positive.
@@ -132,9 +137,12 @@ def session_options(
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.enable_cpu_mem_arena = arena
-    spins = spinning and usable_cores() > CROWDED_CORES
+    bounded = spinning and _version(onnxruntime.__version__) >= _version(_BOUNDED_SPINNING)
+    spins = bounded or (spinning and usable_cores() > CROWDED_CORES)
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
-    if spins:
+    if bounded:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
+    elif spins:
         options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_mem_pattern = False
     options.log_severity_level = 4  # what fails is raised too, and warnings name nodes that no user can change
