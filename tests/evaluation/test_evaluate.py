@@ -75,6 +75,17 @@ def test_voices_take_turns_or_all_speak(tiny_model, texts):
     assert every["runs"][0]["sentences"] == 6
 
 
+def test_every_voice_has_scores_of_its_own(tiny_model, texts, monkeypatch, capsys):
+    given = iter((1.0, 2.0, 4.0))
+    monkeypatch.setattr(evaluate.quality, "dnsmos", lambda: lambda _: {"ovrl": next(given)})
+    chosen = arguments("--model", tiny_model, "--texts", texts, "--voices", "1,2", "--quality", "dnsmos")
+    (run,) = evaluate.evaluate(chosen)["runs"]
+    # The voices take turns in each language: Mandarin by 1 and 2, English by 1.
+    assert {name: part["quality"]["ovrl"]["mean"] for name, part in run["speakers"].items()} == {"1": 2.5, "2": 2.0}
+    assert run["quality"]["ovrl"]["worst"] == 1.0
+    assert "2.50 (worst 1.00)" in capsys.readouterr().out
+
+
 def test_misheard_sentences_are_shown_on_request(tiny_model, texts, capsys):
     evaluate.evaluate(arguments("--model", tiny_model, "--texts", texts, "--show"))
     output = capsys.readouterr().out

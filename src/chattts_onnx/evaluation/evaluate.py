@@ -41,6 +41,7 @@ class Run:
     problems: int = 0
     """Segments the synthesiser itself reported as not right."""
     scores: Dict[str, List[float]] = field(default_factory=dict)
+    """By predictor, one of each that was heard."""
 
     @property
     def audio_seconds(self) -> float:
@@ -85,18 +86,10 @@ def summarize(runs: Sequence[Run], *, seed: int) -> Dict[str, Any]:
     report: Dict[str, Any] = {"environment": environment(), "recognizer": MODEL_NAME, "runs": []}
     base = errors_by_measure(runs[0].heard)
     for position, one in enumerate(runs):
-        entry: Dict[str, Any] = {"label": one.label, "sentences": len(one.heard), "problems": one.problems}
-        entry["rates"] = {name: vars(value) for name, value in rates_of(one.heard, seed=seed).items()}
-        entry["speakers"] = {
-            speaker: {
-                "sentences": len(heard),
-                "rates": {name: vars(value) for name, value in rates_of(heard, seed=seed).items()},
-            }
-            for speaker, heard in sorted(_by_speaker(one.heard).items())
-        }
+        entry: Dict[str, Any] = {"label": one.label, "problems": one.problems, **_figures(one, seed=seed)}
+        entry["speakers"] = {part.label: _figures(part, seed=seed) for part in _by_speaker(one)}
         entry["audio_seconds"] = round(one.audio_seconds, 2)
         entry["real_time_factor"] = round(one.speech_seconds / one.audio_seconds, 3) if one.speech_seconds else None
-        entry["quality"] = {name: _quality(values) for name, values in one.scores.items()}
         errors = errors_by_measure(one.heard)
         if position and all(name in base and _same_lengths(base[name], errors[name]) for name in errors):
             entry["difference_to_first"] = {
@@ -116,13 +109,11 @@ def render(report: Dict[str, Any]) -> str:
     for one in report["runs"]:
         clipped = max((value["clipped"] for value in one["rates"].values()), default=0)
         factor = one["real_time_factor"]
-        cells = [percent(one["rates"].get(name)) for name in measures]
-        cells += [_score_cell(one["quality"].get(name)) for name in scores]
+        cells = _cells(one, measures, scores)
         rows.append([one["label"], one["sentences"], *cells, one["audio_seconds"], factor or "", clipped])
         if len(one["speakers"]) > 1:
             for speaker, part in one["speakers"].items():
-                cells = [percent(part["rates"].get(name)) for name in measures]
-                rows.append([f"  {speaker}", part["sentences"], *cells, *[""] * (len(scores) + 3)])
+                rows.append([f"  {speaker}", part["sentences"], *_cells(part, measures, scores), "", "", ""])
     text = table(header, rows)
     changed = [run for run in report["runs"] if "difference_to_first" in run]
     if changed:
@@ -254,11 +245,34 @@ class _Keeper:
         (self._directory / "manifest.tsv").write_text("".join(self._lines), encoding="utf-8")
 
 
-def _by_speaker(heard: Sequence[Heard]) -> Dict[str, List[Heard]]:
-    groups: Dict[str, List[Heard]] = {}
-    for one in heard:
-        groups.setdefault(one.speaker, []).append(one)
-    return groups
+def _figures(one: Run, *, seed: int) -> Dict[str, Any]:
+    return {
+        "sentences": len(one.heard),
+        "rates": {name: vars(value) for name, value in rates_of(one.heard, seed=seed).items()},
+        "quality": {name: _quality(values) for name, values in one.scores.items()},
+    }
+
+
+def _cells(figures: Dict[str, Any], measures: Sequence[str], scores: Sequence[str]) -> List[str]:
+    return [
+        *(percent(figures["rates"].get(name)) for name in measures),
+        *(_score_cell(figures["quality"].get(name)) for name in scores),
+    ]
+
+
+def _by_speaker(one: Run) -> List[Run]:
+    """What each voice said of a run, by name."""
+    places: Dict[str, List[int]] = {}
+    for place, heard in enumerate(one.heard):
+        places.setdefault(heard.speaker, []).append(place)
+    return [
+        Run(
+            speaker,
+            heard=[one.heard[place] for place in own],
+            scores={name: [values[place] for place in own] for name, values in one.scores.items()},
+        )
+        for speaker, own in sorted(places.items())
+    ]
 
 
 def _same_lengths(base: Sequence[Any], other: Sequence[Any]) -> bool:
