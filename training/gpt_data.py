@@ -20,6 +20,8 @@ from .teacher import FRAME, HIBARI_VOICE
 FOCUS = os.environ.get("MINI_FOCUS", "")  # "zh": the last stretch, mostly Mandarin, which lags behind
 SPEEDS = {0.8: 3, 0.9: 4, 1.0: 5, 1.1: 6, 1.25: 7}
 NOBODY = -1  # the row of `GPT.voice_table` for speech whose voice is only heard, not given
+READ_ON = 0.6  # of the rows that begin with other clips or with what was said before, as the template for that has it
+NAMELESS = 0.4  # of those, as clones do
 SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640)
 NOOPS = [
     t for t in phonemes.SPECIALS if t.startswith(("[laugh", "[oral_", "[break_", "[music", "[pure", "[undef", "[v_b"))
@@ -201,8 +203,8 @@ def collate(items: List[Item], vocab: Dict[str, int], rng: np.random.Generator, 
     mel = np.zeros((rows, MELS, 2 * frames), np.float32)
     voice = np.zeros(rows, np.int64)
     for b, clip in enumerate(items):
-        reads_on = noise and clip.split and rng.random() < 0.6
-        item = clip.continued(nameless=rng.random() < 0.4) if reads_on else clip
+        reads_on = noise and clip.split and rng.random() < READ_ON
+        item = clip.continued(nameless=rng.random() < NAMELESS) if reads_on else clip
         prompt, lo, mid, hi = item.ids, item.low, item.mid, item.high
         if noise and rng.random() < 0.06:  # a tag that changes nothing must be heard as nothing
             k = int(rng.integers(3, len(prompt)))
