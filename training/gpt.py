@@ -115,7 +115,7 @@ def rate(done: float, warm: float = 0.01, flat: float = 0.5, floor: float = 0.04
 
 def train(args: argparse.Namespace) -> None:
     work, dev = args.work, device()
-    peers = Peers(work, args.meet)
+    peers = Peers(args.meet)
     seed_all(2)
     vocab = phonemes.vocabulary()
     spk = vocab["[spk_emb]"]
@@ -252,7 +252,7 @@ def main() -> None:
         "--polished", action="store_true", help="after the polish: its Decoder stays, hidden states fit it"
     )
     parser.add_argument("--validate", action="store_true", help="only print the losses of held-out clips")
-    parser.add_argument("--meet", type=int, default=6, help="steps between the ranks' averages (RANK, WORLD)")
+    parser.add_argument("--meet", type=int, default=6, help="steps between the ranks' averages (torchrun)")
     parser.add_argument("--save", type=float, default=120.0, help="seconds between checkpoints")
     args = parser.parse_args()
     if "OMP_NUM_THREADS" in os.environ:

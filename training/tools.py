@@ -115,18 +115,17 @@ class Log:
 
 
 class Peers:
-    """Data-parallel ranks of one thread each (RANK and WORLD in the environment, meeting in WORK/rendezvous).
+    """Data-parallel ranks of one thread each, as torchrun starts them.
 
     Local SGD: every rank steps on its own and all take the mean of the weights every few steps. On a busy
     machine that beats threads, which meet at every operation, and shared gradients, which meet at every step.
     """
 
-    def __init__(self, work: Path, every: int) -> None:
-        self.rank, self.world, self.every = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD", "1")), every
+    def __init__(self, every: int) -> None:
+        self.rank, self.world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        self.every = every
         if self.world > 1:
-            torch.distributed.init_process_group(
-                "gloo", init_method=f"file://{work.resolve()}/rendezvous", rank=self.rank, world_size=self.world
-            )
+            torch.distributed.init_process_group("gloo")
 
     @torch.no_grad()
     def mean(self, params: List[Tensor], extra: float) -> float:

@@ -137,7 +137,7 @@ def distance(
 
 
 def train(args: argparse.Namespace) -> None:
-    peers = Peers(args.work, args.meet)
+    peers = Peers(args.meet)
     seed_all(int(time.time()) + peers.rank)
     voice = Voice(args, np.random.default_rng(int(time.time()) + peers.rank))
     spectral = SpectralLoss().to(voice.dev)
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument(
         "--muon", type=float, default=0.01, help="learning rate of Muon on the blocks' matrices; 0: AdamW"
     )
-    parser.add_argument("--meet", type=int, default=5, help="steps between the ranks' averages (RANK, WORLD)")
+    parser.add_argument("--meet", type=int, default=5, help="steps between the ranks' averages (torchrun)")
     parser.add_argument("--fresh", action="store_true", help="restart the schedule from the averaged weights")
     args = parser.parse_args()
     if args.mel_gan and not args.polish:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, List
 
@@ -16,6 +18,7 @@ safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = 24000
 FRAME = 600
 
@@ -135,6 +138,19 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(
     for folder in ("corpus", "codes"):
         shutil.copytree(work / folder, again / folder)
     _run(monkeypatch, gpt, "--work", str(again), "--steps", "6", "--tokens", "512", "--short", "2")
+
+
+def test_two_ranks_share_the_work(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.tools import load_state
+
+    from training import codec
+
+    _run(monkeypatch, codec, "--work", str(work), "--steps", "1", "--batch", "2", "--frames", "64")
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    stage = ["-m", "training.gpt", "--work", str(work), "--tokens", "512", "--short", "2", "--meet", "2"]
+    for steps in (4, 6):  # the second run meets anew and goes on
+        subprocess.run([*ranks, *stage, "--steps", str(steps)], cwd=ROOT, check=True, timeout=120)
+        assert load_state(work / "ckpt" / "gpt.pt")["step"] == steps
 
 
 def test_clips_read_on_from_each_other_keep_the_symbol_of_every_step(
