@@ -140,7 +140,7 @@ def test_every_stage_runs_and_the_export_has_the_published_layout(
     _run(monkeypatch, gpt, "--work", str(again), "--steps", "6", "--tokens", "512", "--short", "2")
 
 
-def test_two_ranks_share_the_work(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_ranks_meet_and_those_of_a_second_run_meet_anew(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from training.tools import load_state
 
     from training import codec
@@ -148,7 +148,7 @@ def test_two_ranks_share_the_work(work: Path, monkeypatch: pytest.MonkeyPatch) -
     _run(monkeypatch, codec, "--work", str(work), "--steps", "1", "--batch", "2", "--frames", "64")
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     stage = ["-m", "training.gpt", "--work", str(work), "--tokens", "512", "--short", "2", "--meet", "2"]
-    for steps in (4, 6):  # the second run meets anew and goes on
+    for steps in (4, 6):
         subprocess.run([*ranks, *stage, "--steps", str(steps)], cwd=ROOT, check=True, timeout=120)
         assert load_state(work / "ckpt" / "gpt.pt")["step"] == steps
 
