@@ -3,8 +3,8 @@
     python benchmarks/misreading.py --model mini --language zh --update docs/longform.md
 
 A text of `benchmarks/texts` is spoken line by line, each once, and again with the draws that are usual. The lines of
-the first reading are put into classes by the share of symbols that the model says it did not speak
-(`SegmentReport.misread`), and each class is given its error rate.
+the first reading are put into classes by how unsure the model is of what it said (`SegmentReport.doubt`), and each
+class is given its error rate.
 """
 
 from __future__ import annotations
@@ -29,16 +29,11 @@ from chattts_onnx.evaluation.report import (
     table,
 )
 from chattts_onnx.evaluation.sentences import Sentence
-from chattts_onnx.synthesizer.verdict import DOUBTFUL, MISREAD
+from chattts_onnx.synthesizer.verdict import DOUBTFUL
 
 TEXTS = Path(__file__).parent / "texts"
-CLASSES = (
-    (0.0, "none"),
-    (DOUBTFUL, f"up to {100 * DOUBTFUL:g} %"),
-    (MISREAD, f"{100 * DOUBTFUL:g} to {100 * MISREAD:g} %"),
-    (1.0, "more"),
-)
-"""Upper edges: a line is drawn again above the second, and reported above the third."""
+EDGES = (DOUBTFUL / 2, DOUBTFUL, 1.5 * DOUBTFUL, 2 * DOUBTFUL)
+"""Between the classes, in nats: a line is drawn again above the second."""
 MEASURES = {"zh": ("pinyin", "pinyin error rate"), "en": ("wer", "WER")}
 
 
@@ -71,7 +66,7 @@ def main() -> None:
 
 
 Line = Tuple[Heard, float, int]
-"""What was heard, the share the model says it misread, and how often it was drawn."""
+"""What was heard, the model's doubt in nats, and how often it was drawn."""
 
 
 def _read(tts: ChatTTS, text: str, attempts: Optional[int], ear: Recognizer, args: argparse.Namespace) -> List[Line]:
@@ -83,8 +78,8 @@ def _read(tts: ChatTTS, text: str, attempts: Optional[int], ear: Recognizer, arg
         samples = audio.samples[int(one.start * audio.sample_rate) : int(one.end * audio.sample_rate)]
         sentence = Sentence(one.spoken, args.language, str(one.index))
         heard = listen(samples, audio.sample_rate, sentence, transcribe=ear.transcribe)
-        assert one.misread is not None
-        lines.append((heard, one.misread, one.attempts))
+        assert one.doubt is not None
+        lines.append((heard, one.doubt, one.attempts))
         progress.advance()
     progress.close()
     return lines
@@ -92,10 +87,10 @@ def _read(tts: ChatTTS, text: str, attempts: Optional[int], ear: Recognizer, arg
 
 def _headline(once: Sequence[Line], description: str, args: argparse.Namespace) -> str:
     errors = [one.errors[MEASURES[args.language][0]] for one, _, _ in once]
-    rank = _correlation([share for _, share, _ in once], [error.edits / max(1, error.length) for error in errors])
+    rank = _correlation([doubt for _, doubt, _ in once], [error.edits / max(1, error.length) for error in errors])
     return (
         f"{description}, {len(once)} lines, seed {args.seed}, recogniser {MODEL_NAME}. Rank correlation of the "
-        f"share of symbols misread with the error rate of the line: {rank:.2f}."
+        f"model's doubt with the error rate of the line: {rank:.2f}."
     )
 
 
@@ -113,11 +108,10 @@ def render(once: Sequence[Line], mended: Sequence[Line], language: str) -> str:
     """Classes of the first reading, then both readings as a whole."""
     measure, title = MEASURES[language]
     rows: List[List[Any]] = []
-    below = -1.0
-    for edge, name in CLASSES:
-        found = [line for line in once if below < line[1] <= edge]
-        rows.append([f"spoken once, symbols misread: {name}", len(found), _rate(found, measure), ""])
-        below = edge
+    for above, upto in zip((float("-inf"), *EDGES), (*EDGES, float("inf"))):
+        found = [line for line in once if above < line[1] <= upto]
+        name = f"up to {upto:g}" if upto < float("inf") else "more"
+        rows.append([f"spoken once, doubt {name}", len(found), _rate(found, measure), ""])
     for name, lines in (("spoken once, all", once), ("drawn again where in doubt, all", mended)):
         draws = sum(attempts for _, _, attempts in lines) / len(lines)
         rows.append([name, len(lines), _rate(lines, measure), f"{draws:.2f}"])
@@ -129,7 +123,7 @@ def _rate(lines: Sequence[Line], measure: str) -> str:
 
 
 def _as_json(lines: Sequence[Line]) -> List[Dict[str, Any]]:
-    return [{**heard.as_json(), "misread": share, "attempts": attempts} for heard, share, attempts in lines]
+    return [{**heard.as_json(), "doubt": doubt, "attempts": attempts} for heard, doubt, attempts in lines]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Lines by what the model says it misread: each in one class, and the tie-aware rank correlation."""
+"""Lines by how unsure the model is of them: each in one class, and the tie-aware rank correlation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ def misreading(load_benchmark):
     return load_benchmark("misreading")
 
 
-def line(share, edits, attempts=1):
+def line(doubt, edits, attempts=1):
     errors = {"wer": Errors(edits=edits, length=10, clipped=False)}
-    return Heard(Sentence("text", "en", "0"), "voice", "heard", errors, 1.0), share, attempts
+    return Heard(Sentence("text", "en", "0"), "voice", "heard", errors, 1.0), doubt, attempts
 
 
 def test_every_line_is_in_one_class(misreading):
-    once = [line(share, edits) for share, edits in ((0.0, 0), (0.03, 1), (0.031, 2), (0.1, 3), (0.5, 4), (1.0, 5))]
+    found = ((0.0, 0), (0.8, 1), (0.81, 2), (1.2, 3), (1.5, 4), (float("inf"), 5))
+    once = [line(doubt, edits) for doubt, edits in found]
     rows = [row.split("|") for row in misreading.render(once, [line(0.0, 0, attempts=3)], "en").splitlines()[2:]]
-    assert [int(row[2]) for row in rows] == [1, 1, 2, 2, 6, 1]
-    assert [row[3].split()[0] for row in rows] == ["0.0", "10.0", "25.0", "45.0", "25.0", "0.0"]
+    assert [int(row[2]) for row in rows] == [1, 1, 2, 1, 1, 6, 1]
+    assert [row[3].split()[0] for row in rows] == ["0.0", "10.0", "25.0", "40.0", "50.0", "25.0", "0.0"]
     assert [row[4].strip() for row in rows[-2:]] == ["1.00", "3.00"]
 
 

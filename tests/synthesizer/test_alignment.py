@@ -80,6 +80,18 @@ def test_a_swallowed_symbol_is_named_and_the_steps_before_it_are_good() -> None:
     assert [found.good_until(margin) for margin in range(6)] == [6, 5, 2, 0, 0, 0]
 
 
+def test_what_is_left_out_and_what_is_said_twice_are_doubted() -> None:
+    line = [1, 2, PAUSE, 3, 4, 5]
+    spoken = [1, 1, 2, 2, PAUSE, 3, 4, 4, 5]
+    assert ALIGNER.align(line, one_hot(spoken)).doubt < 1e-3
+    left_out = ALIGNER.align(line, one_hot([1, 1, 2, 2, PAUSE, 3, 3, 5, 5])).doubt
+    twice = ALIGNER.align(line, one_hot([1, 2, 1, 2, PAUSE, 3, 4, 4, 5]))
+    assert twice.share == 0
+    assert left_out > 1
+    assert twice.doubt > 1
+    assert ALIGNER.align(line, one_hot([1, 2])).doubt == float("inf")
+
+
 def test_pauses_may_be_left_out_and_put_where_the_text_has_a_mark_only() -> None:
     assert ALIGNER.align([1, PAUSE, 2], one_hot([1, 2])).share == 0
     assert ALIGNER.align([1, PAUSE, PAUSE, 2], one_hot([1, PAUSE, PAUSE, 2])).share == 0

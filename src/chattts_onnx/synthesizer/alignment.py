@@ -4,7 +4,10 @@ A model whose manifest says ``aligns`` has a text head that was taught to name, 
 the symbol which that step speaks. The symbols of the line are laid over its steps in their order, each over at least
 one (forced alignment by the Viterbi algorithm, as recognisers do it: Rabiner, "A tutorial on hidden Markov models",
 Proc. IEEE 1989). A symbol that no step of its stretch takes for what it should be was swallowed, or came out as another
-one; `benchmarks/misreading.py` compares that with what a recogniser hears.
+one, and steps that take themselves for something else say what the line does not, such as a word a second time. How
+sure the model is of both, in the mean, tells more than a count of what is certainly wrong (as in teaching of
+pronunciation: Witt and Young, "Phone-level pronunciation scoring and assessment for interactive language learning",
+Speech Communication 2000); `benchmarks/misreading.py` compares it with what a recogniser hears.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ Float32 = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-_DOUBT = -4.0
+_UNSPOKEN = -4.0
 """Natural logarithm of the probability below which a symbol counts as not spoken: 2 %."""
 
 
@@ -37,6 +40,10 @@ class Alignment:
     """[N, 2], the steps of each symbol as begin and end; marks and tags are no symbols."""
     misread: Bool
     """[N], True where no step of the stretch speaks the symbol."""
+    doubt: float = 0.0
+    """In nats, 0 or more: the mean over symbols of -log p that the best step of the stretch speaks the symbol, and the
+    mean over steps of -log p that the step speaks what stands there. The one finds what was left out, the other what
+    was put in."""
 
     @property
     def share(self) -> float:
@@ -44,8 +51,8 @@ class Alignment:
         return float(self.misread.mean()) if len(self.misread) else 0.0
 
     def good_until(self, margin: int) -> int:
-        """Steps until ``margin`` symbols before the first one that was not spoken."""
-        first = int(np.flatnonzero(self.misread)[0]) if self.misread.any() else len(self.misread)
+        """Steps until ``margin`` symbols before the first one that was not spoken; 0 if all were."""
+        first = int(np.flatnonzero(self.misread)[0]) if self.misread.any() else 0
         return int(self.spans[first - margin, 0]) if first > margin else 0
 
 
@@ -84,7 +91,7 @@ class Aligner:
             hidden: float32 [T, H] of the take.
         """
         symbols, pauses = self._states(ids)
-        nothing = Alignment(np.zeros((len(symbols), 2), np.int64), np.ones(len(symbols), np.bool_))
+        nothing = Alignment(np.zeros((len(symbols), 2), np.int64), np.ones(len(symbols), np.bool_), float("inf"))
         if not symbols or not len(hidden):
             return nothing
         logits = self.text_head(hidden)
@@ -99,7 +106,11 @@ class Aligner:
         if spans is None:
             return nothing
         best = np.array([heard[begin:end, at].max() for at, (begin, end) in enumerate(spans)])
-        return Alignment(spans, best < _DOUBT)
+        steps = np.arange(len(hidden))
+        begun = np.searchsorted(spans[:, 0], steps, side="right")
+        last = np.maximum(begun - 1, 0)
+        along = np.where((begun > 0) & (steps < spans[last, 1]), heard[steps, last], between[steps, begun])
+        return Alignment(spans, best < _UNSPOKEN, float(-best.mean() - along.mean()))
 
     def cuts(
         self, text: str, alignment: Alignment, encode: Callable[[str], Sequence[int]]

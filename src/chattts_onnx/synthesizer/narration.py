@@ -239,7 +239,7 @@ class Narration:
         """Begin two more draws of a line, or what is left of them after so many attempts.
 
         Two at a time, since a batch of two costs little more than one. Where words were lost, one of them goes on from
-        a little before them and keeps what was right; the other begins anew, as both do after another problem.
+        a little before them and keeps what was right; the other begins anew, as both do after anything else.
         """
         steps = 0
         if take.problem(self._pace) in {None, "misread"} and take.alignment is not None:
@@ -264,5 +264,6 @@ class Narration:
                 attempts=take.attempt + 1,
                 problem=take.problem(self._pace),
                 misread=take.alignment.share if take.alignment is not None else None,
+                doubt=take.alignment.doubt if take.alignment is not None else None,
             )
         )

@@ -86,7 +86,7 @@ class Recorder:
         one after it.
         """
         pace = self._parts.manifest.audio.tokens_per_second
-        if take.wants_another(pace):
+        if take.is_spoiled(pace):
             return Context()
         return Context(take.spoken, take.all_codes, take.tokens / pace, take.alignment)
 

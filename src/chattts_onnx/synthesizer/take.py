@@ -12,7 +12,7 @@ from chattts_onnx.engine.generation import Generation
 from chattts_onnx.engine.sequence import FinishReason, StepOutput
 from chattts_onnx.synthesizer.alignment import Alignment
 from chattts_onnx.synthesizer.script import Line
-from chattts_onnx.synthesizer.verdict import DOUBTFUL, Band, judge
+from chattts_onnx.synthesizer.verdict import DOUBTFUL, SPOILED, Band, judge
 from chattts_onnx.voices import Voice
 
 Codes = npt.NDArray[np.int64]
@@ -84,6 +84,11 @@ class Take:
         return self.alignment.share if self.alignment is not None else 0.0
 
     @property
+    def doubt(self) -> float:
+        """How unsure the model is that this is the line (`Alignment.doubt`), as far as that is known."""
+        return self.alignment.doubt if self.alignment is not None else 0.0
+
+    @property
     def all_codes(self) -> Codes:
         """The codes so far, [n, Q]."""
         if not self.codes:
@@ -104,12 +109,16 @@ class Take:
 
     def wants_another(self, tokens_per_second: float) -> bool:
         """Whether the line should be drawn again, if there are attempts left."""
-        return self.misread > DOUBTFUL or self.problem(tokens_per_second) is not None
+        return self.doubt > DOUBTFUL or self.problem(tokens_per_second) is not None
+
+    def is_spoiled(self, tokens_per_second: float) -> bool:
+        """Whether what follows would be spoiled by reading on from it."""
+        return self.misread > SPOILED or self.problem(tokens_per_second) is not None
 
     def goodness(self, tokens_per_second: float) -> Tuple[bool, bool, float, int]:
-        """Greater is better: one without a problem, one that ended, that lost fewer words, then the longer."""
+        """Greater is better: one without a problem, one that ended, that is less in doubt, then the longer."""
         longer = min(self.tokens, self.band.longest)
-        return self.problem(tokens_per_second) is None, self.finish is FinishReason.STOP, -self.misread, longer
+        return self.problem(tokens_per_second) is None, self.finish is FinishReason.STOP, -self.doubt, longer
 
     def take_over(self, other: Take) -> None:
         """Hold what ``other``, another attempt at the line, holds."""

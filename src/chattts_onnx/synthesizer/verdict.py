@@ -24,9 +24,12 @@ STUCK_SECONDS = 1.2
 """The same frame of codes for this long is not speech."""
 SILENT_SECONDS = 2.5
 """Longest silence inside a line; the pauses a model makes on its own stay far below."""
-DOUBTFUL = 0.03
-"""Share of misread symbols above which a take is drawn again: one of a short line; one of a long line is often a matter
-of how the word is pronounced."""
+DOUBTFUL = 0.8
+"""Nats of `Alignment.doubt` above which a take is drawn again: half of all takes of `mini`. A lower one hardly finds
+more mistakes (training/report.md, "A twelfth look")."""
+SPOILED = 0.03
+"""Share of misread symbols above which a take conditions nothing: one of a short line; one of a long line is often a
+matter of how the word is pronounced."""
 MISREAD = 0.1
 """Share of misread symbols above which a take is reported: lines of which a recogniser gets some 30 % wrong
 (`benchmarks/misreading.py`)."""
