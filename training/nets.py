@@ -21,7 +21,7 @@ CODES, BOOKS, LEVELS, GROUPS, RESIDUALS = 625, 4, 5, 2, 2
 EOS = CODES
 PHASE_ROUNDS = 3
 """After Vocos, while it learns: what its frames say of the phase is made consistent (`chattts_onnx.audio.phase`)."""
-SHIPPED_PHASE_ROUNDS = 8
+SHIPPED_PHASE_ROUNDS = 12
 """The same of the model that is exported. More rounds sound better, and each costs as much again in training."""
 
 

@@ -27,8 +27,8 @@ from . import data
 from .nets import MELS
 from .tools import load_state, save
 
-STRENGTH = 0.8
-BANDS = 15.0  # standard deviation of the smoothing, in mel bands
+STRENGTH = 1.2
+BANDS = 20.0  # standard deviation of the smoothing, in mel bands
 CLIPS = 500
 
 

@@ -6,7 +6,7 @@ Balazs and Sondergaard, "A fast Griffin-Lim algorithm", WASPAA 2013) to the wave
 let the phases settle; from phases that are nearly right, few rounds do what takes hundreds from noise
 (training/report.md has the figures). A frame after a round depends on the frames that it overlaps, so the rounds are
 one more layer with a known receptive field, and a stream treats them as that. A stream that begins soon knows little of
-the future at first, so every utterance, streamed or not, begins with few rounds and gets more as it goes on.
+the future at first, so every utterance, streamed or not, begins with few rounds and soon gets more.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from chattts_onnx.audio.istft import NO_WEIGHT, ComplexArray, FloatArray, add_ov
 
 MOMENTUM = 0.9
 """How far a round goes beyond where it came from (alpha of the paper, whose best values are around 1)."""
-_FIRST_ROUNDS = 1
-"""Rounds at the beginning of an utterance."""
-_FRAMES_A_ROUND = 8
-"""Frames after which there is one more, up to what the model says."""
+_EARLY_ROUNDS = 2
+_EARLY_FRAMES_A_ROUND = 8
+"""Frames of an utterance after which there is one round more, until there are so many: the first chunks of a stream, which
+know little of the future, cannot follow a faster growth."""
+_FRAMES_A_ROUND = 2
+"""The same from then on, up to what the model says."""
 _SILENCE = np.float32(1e-8)
 """Power below which a bin has no phase of its own."""
 
@@ -58,10 +60,16 @@ def consistent_phase(
             ahead = heard + np.float32(MOMENTUM) * (heard - before)
         before = heard
         power = np.square(ahead.real) + np.square(ahead.imag)
-        begin = max(0, (done - _FIRST_ROUNDS + 1) * _FRAMES_A_ROUND - first_frame)
+        begin = max(0, _start_of(done) - first_frame)
         after = ahead * (magnitude / np.sqrt(power + _SILENCE))
         spectrum = np.concatenate((spectrum[:begin], after[begin:])) if begin else after
     return spectrum
+
+
+def _start_of(done: int) -> int:
+    """The frame of an utterance from which on there is one more round than ``done``."""
+    early = min(done, _EARLY_ROUNDS)
+    return early * _EARLY_FRAMES_A_ROUND + (done - early) * _FRAMES_A_ROUND
 
 
 def _signal(frames: FloatArray, hop_length: int) -> FloatArray:
