@@ -67,8 +67,8 @@ def test_a_frame_sees_its_context_and_needs_it(rounds: int) -> None:
 def test_an_utterance_begins_with_few_rounds() -> None:
     spectrum = blurred(5)
     once, often = (consistent_phase(spectrum, N_FFT, HOP, rounds) for rounds in (1, 6))
-    np.testing.assert_array_equal(often[:8], once[:8])
-    assert np.abs(often[8] - once[8]).max() > 1e-2
+    np.testing.assert_array_equal(often[:2], once[:2])
+    assert np.abs(often[2] - once[2]).max() > 1e-2
     # A part that begins at a frame gets the rounds of that frame, and its context on the left is enough to make it.
     reach, at = context_frames(N_FFT, HOP, 6), 33
     part = consistent_phase(spectrum[at - reach :], N_FFT, HOP, 6, first_frame=at - reach)

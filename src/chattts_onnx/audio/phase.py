@@ -17,12 +17,8 @@ from chattts_onnx.audio.istft import NO_WEIGHT, ComplexArray, FloatArray, add_ov
 
 MOMENTUM = 0.9
 """How far a round goes beyond where it came from (alpha of the paper, whose best values are around 1)."""
-_EARLY_ROUNDS = 2
-_EARLY_FRAMES_A_ROUND = 8
-"""Frames of an utterance after which there is one round more, until there are so many: the first chunks of a stream, which
-know little of the future, cannot follow a faster growth."""
 _FRAMES_A_ROUND = 2
-"""The same from then on, up to what the model says."""
+"""Frames of an utterance after which there is one round more, from one at its beginning up to what the model says."""
 _SILENCE = np.float32(1e-8)
 """Power below which a bin has no phase of its own."""
 
@@ -60,16 +56,10 @@ def consistent_phase(
             ahead = heard + np.float32(MOMENTUM) * (heard - before)
         before = heard
         power = np.square(ahead.real) + np.square(ahead.imag)
-        begin = max(0, _start_of(done) - first_frame)
+        begin = max(0, done * _FRAMES_A_ROUND - first_frame)
         after = ahead * (magnitude / np.sqrt(power + _SILENCE))
         spectrum = np.concatenate((spectrum[:begin], after[begin:])) if begin else after
     return spectrum
-
-
-def _start_of(done: int) -> int:
-    """The frame of an utterance from which on there is one more round than ``done``."""
-    early = min(done, _EARLY_ROUNDS)
-    return early * _EARLY_FRAMES_A_ROUND + (done - early) * _FRAMES_A_ROUND
 
 
 def _signal(frames: FloatArray, hop_length: int) -> FloatArray:
