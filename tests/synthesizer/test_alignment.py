@@ -90,6 +90,7 @@ def test_what_is_left_out_and_what_is_said_twice_are_doubted() -> None:
     assert left_out > 1
     assert twice.doubt > 1
     assert ALIGNER.align(line, one_hot([1, 2])).doubt == float("inf")
+    assert ALIGNER.align([PAUSE], one_hot([1, 2])).doubt == 0
 
 
 def test_pauses_may_be_left_out_and_put_where_the_text_has_a_mark_only() -> None:

@@ -91,8 +91,10 @@ class Aligner:
             hidden: float32 [T, H] of the take.
         """
         symbols, pauses = self._states(ids)
+        if not symbols:
+            return Alignment(np.zeros((0, 2), np.int64), np.zeros(0, np.bool_))
         nothing = Alignment(np.zeros((len(symbols), 2), np.int64), np.ones(len(symbols), np.bool_), float("inf"))
-        if not symbols or not len(hidden):
+        if not len(hidden):
             return nothing
         logits = self.text_head(hidden)
         top = logits.max(axis=1, keepdims=True)
