@@ -24,8 +24,8 @@ def test_every_line_is_in_one_class(misreading):
     found = ((0.0, 0), (0.8, 1), (0.81, 2), (1.2, 3), (1.5, 4), (float("inf"), 5))
     once = [line(doubt, edits) for doubt, edits in found]
     rows = [row.split("|") for row in misreading.render(once, [line(0.0, 0, attempts=3)], "en").splitlines()[2:]]
-    assert [int(row[2]) for row in rows] == [1, 1, 2, 1, 1, 6, 1]
-    assert [row[3].split()[0] for row in rows] == ["0.0", "10.0", "25.0", "40.0", "50.0", "25.0", "0.0"]
+    assert [int(row[2]) for row in rows] == [2, 2, 1, 1, 6, 1]
+    assert [row[3].split()[0] for row in rows] == ["5.0", "25.0", "40.0", "50.0", "25.0", "0.0"]
     assert [row[4].strip() for row in rows[-2:]] == ["1.00", "3.00"]
 
 

@@ -25,8 +25,9 @@ STUCK_SECONDS = 1.2
 SILENT_SECONDS = 2.5
 """Longest silence inside a line; the pauses a model makes on its own stay far below."""
 DOUBTFUL = 0.8
-"""Nats of `Alignment.doubt` above which a take is drawn again: half of all takes of `mini`. A lower one hardly finds
-more mistakes (training/report.md, "A twelfth look")."""
+"""Nats of `Alignment.doubt` above which a take is drawn again: three in five of the takes of `mini`, which have two to
+ten times the errors of the others (docs/longform.md). A lower one hardly finds more (training/report.md, "A twelfth
+look")."""
 SPOILED = 0.03
 """Share of misread symbols above which a take conditions nothing: one of a short line; one of a long line is often a
 matter of how the word is pronounced."""
