@@ -161,8 +161,8 @@ class SegmentReport:
     misread: Optional[float] = None
     """Share of the text's symbols that the model knows it did not speak, 0 to 1; None: it cannot tell."""
     doubt: Optional[float] = None
-    """How unsure the model is of what it said, in nats, 0 or more: above 0.8 the segment was drawn again; None: it
-    cannot tell."""
+    """How unsure the model is of what it said, in nats, 0 or more: of the attempts the one least in doubt was kept;
+    None: it cannot tell."""
 
 
 @dataclass(frozen=True)

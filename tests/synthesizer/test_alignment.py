@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import pytest
@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from chattts_onnx import ChatTTS
+from chattts_onnx.engine.sequence import FinishReason, StepOutput
 from chattts_onnx.synthesizer.alignment import Aligner, Alignment, forced_alignment
 from chattts_onnx.synthesizer.narration import REWIND_SYMBOLS, Narration
+from chattts_onnx.synthesizer.recorder import Recorder
 from chattts_onnx.synthesizer.take import Context, Take
 
 PAUSE = 9
@@ -50,10 +52,11 @@ def problems(draw: st.DrawFn) -> tuple:
 def test_no_alignment_is_more_probable(problem: tuple) -> None:
     heard, between = problem
     steps, count = heard.shape
-    spans = forced_alignment(heard, between)
-    if spans is None:
+    way = forced_alignment(heard, between)
+    if way is None:
         assert steps < count
         return
+    spans, probability = way
     assert (spans[:, 0] < spans[:, 1]).all()
     assert (spans[1:, 0] >= spans[:-1, 1]).all()
     path, at = [], 0
@@ -61,7 +64,7 @@ def test_no_alignment_is_more_probable(problem: tuple) -> None:
         while at < count and step >= spans[at, 1]:
             at += 1
         path.append(2 * at + 1 if at < count and step >= spans[at, 0] else 2 * at)
-    assert score(heard, between, path) == best_score(heard, between)
+    assert probability == score(heard, between, path) == best_score(heard, between)
 
 
 def one_hot(symbols: List[int]) -> np.ndarray:
@@ -169,10 +172,11 @@ def test_of_a_context_the_longest_end_that_fits_is_used(steps: int, places: List
 
 
 class Doubter:
-    """Finds the 14th of 20 symbols misread in the first takes of each line that it is shown."""
+    """Finds the 14th of 20 symbols misread in the first takes of each line that it is shown; doubts them as told."""
 
-    def __init__(self, takes: int) -> None:
+    def __init__(self, takes: int, doubts: Sequence[float] = ()) -> None:
         self.takes = takes
+        self.doubts = doubts
         self.seen: Dict[Tuple[int, ...], List[np.ndarray]] = {}
 
     def align(self, ids: List[int], hidden: np.ndarray) -> Alignment:
@@ -180,7 +184,9 @@ class Doubter:
         seen.append(hidden.copy())
         edges = np.linspace(0, len(hidden), 21).astype(np.int64)
         misread = (np.arange(20) == 14) & (len(seen) <= self.takes)
-        return Alignment(np.stack((edges[:-1], edges[1:]), 1), misread)
+        return Alignment(
+            np.stack((edges[:-1], edges[1:]), 1), misread, dict(enumerate(self.doubts, 1)).get(len(seen), 0)
+        )
 
 
 NUMERALS = "一二三四五六七八九十"
@@ -213,6 +219,32 @@ def test_a_misread_take_is_drawn_again_from_a_little_before(
         np.testing.assert_array_equal(mended[:kept], before[:kept])
         for draw, begin in ((mended, kept), (anew, 0)):
             assert not np.array_equal(draw[begin : begin + 8], before[begin : begin + 8])
+
+
+@pytest.mark.parametrize(("doubts", "kept"), [((2, 1.5, 3), 1), ((2, 3, 1), 2), ((0.9, 3, 1), 0), ((0.7,), 0)])
+def test_a_doubtful_take_is_drawn_anew_and_the_least_doubtful_kept(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, doubts: Sequence[float], kept: int
+) -> None:
+    # Whether a random model ends of itself is chance, and a take that ended is better than any that did not.
+    follow = Recorder.follow
+
+    def ended(self: Recorder, take: Take) -> Iterator[StepOutput]:
+        yield from follow(self, take)
+        take.finish = FinishReason.STOP
+
+    monkeypatch.setattr(Recorder, "follow", ended)
+    monkeypatch.setattr("chattts_onnx.synthesizer.take.judge", lambda *_, **__: None)
+    with ChatTTS.from_pretrained(tiny_model, threads=1) as tts:
+        doubter = Doubter(0, doubts)
+        object.__setattr__(tts._parts, "aligner", doubter)
+        whole = tts.synthesize(NUMERALS + "。", seed=1, refine=False, continuity="none")
+    (takes,) = doubter.seen.values()
+    (report,) = whole.segments
+    assert report.attempts == len(takes) == len(doubts)
+    assert (report.doubt, report.misread, report.problem) == (doubts[kept], 0, None)
+    assert report.tokens == len(takes[kept])
+    for draw in takes[1:]:  # nothing is known to be right, so nothing of the first is kept
+        assert not np.array_equal(draw[:8], takes[0][:8])
 
 
 def test_what_is_mended_ahead_of_its_turn_sounds_the_same(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,15 +104,12 @@ class Aligner:
         for at, run in enumerate(pauses):
             if run:
                 between[:, at] = logits[:, run].max(axis=1)
-        spans = forced_alignment(heard, between)
-        if spans is None:
+        way = forced_alignment(heard, between)
+        if way is None:
             return nothing
+        spans, probability = way
         best = np.array([heard[begin:end, at].max() for at, (begin, end) in enumerate(spans)])
-        steps = np.arange(len(hidden))
-        begun = np.searchsorted(spans[:, 0], steps, side="right")
-        last = np.maximum(begun - 1, 0)
-        along = np.where((begun > 0) & (steps < spans[last, 1]), heard[steps, last], between[steps, begun])
-        return Alignment(spans, best < _UNSPOKEN, float(-best.mean() - along.mean()))
+        return Alignment(spans, best < _UNSPOKEN, float(-best.mean()) - probability / len(hidden))
 
     def cuts(
         self, text: str, alignment: Alignment, encode: Callable[[str], Sequence[int]]
@@ -142,7 +139,7 @@ class Aligner:
         return symbols, pauses
 
 
-def forced_alignment(heard: Float32, between: Float32) -> Optional[Int]:
+def forced_alignment(heard: Float32, between: Float32) -> Optional[Tuple[Int, float]]:
     """The most probable way through N symbols in T steps.
 
     Args:
@@ -150,7 +147,8 @@ def forced_alignment(heard: Float32, between: Float32) -> Optional[Int]:
         between: [T, N + 1], that it is in the pause before symbol n, or behind the last; -inf where there is none.
 
     Returns:
-        [N, 2], the steps of each symbol as begin and end; None if there are fewer steps than symbols.
+        [N, 2], the steps of each symbol as begin and end, and the log probability of the way; None if there are fewer
+        steps than symbols.
     """
     steps, count = heard.shape
     if steps < count:
@@ -170,6 +168,7 @@ def forced_alignment(heard: Float32, between: Float32) -> Optional[Int]:
 
     spans = np.zeros((count, 2), np.int64)
     at, in_pause = count, True
+    probability = float(max(symbol[-1], pause[-1]))
     if symbol[-1] >= pause[-1]:
         at, in_pause = count - 1, False
         spans[at, 1] = steps
@@ -185,4 +184,4 @@ def forced_alignment(heard: Float32, between: Float32) -> Optional[Int]:
             else:
                 at -= 1
                 spans[at, 1] = step
-    return spans
+    return spans, probability
